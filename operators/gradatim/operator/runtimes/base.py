@@ -1,0 +1,78 @@
+"""What the operator may ask of a runtime, whatever it is.
+
+Called by the kinds' observe and apply steps. A runtime starts, observes and ends one process per attempt; it must not judge results, which
+come from the artifact store, and it must never report "absent" because it could not look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Phase(StrEnum):
+    """How the process of an attempt stands in its runtime."""
+
+    ABSENT = "Absent"
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    UNKNOWN = "Unknown"
+
+    @property
+    def terminal(self) -> bool:
+        """Return whether the process has ended for certain. `ABSENT` counts: the runtime proved that there is none."""
+        return self in {Phase.ABSENT, Phase.SUCCEEDED, Phase.FAILED, Phase.STOPPED}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A look at one attempt. Times are RFC 3339 in UTC, `message` is the runtime's own, shortened and without control characters."""
+
+    phase: Phase
+    message: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One attempt to start. `name` is the submission's id, `config_json` the sealed RunConfig, which holds no secrets."""
+
+    name: str
+    namespace: str
+    config_json: str
+    config_digest: str
+    uid: str
+    workers: int
+
+
+class Runtime(Protocol):
+    """A place where attempts execute. Every method raises `DependencyError` where the runtime cannot be asked."""
+
+    async def submit(self, launch: Launch) -> None:
+        """Start the attempt. Idempotent: the same uid and digest under that name is success, another one raises `WillNeverWork`."""
+        ...
+
+    async def observe(self, name: str) -> Observed:
+        """Return how the attempt stands; `ABSENT` only where the runtime itself said so."""
+        ...
+
+    async def stop(self, name: str) -> None:
+        """Ask the attempt to end; absent and ended ones are fine."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Remove the attempt's record, stopping it first; raises `TryLater` while it still runs."""
+        ...
+
+    async def logs(self, name: str, tail_bytes: int) -> str:
+        """Return the last `tail_bytes` bytes of the log, for people; nothing is ever decided from it."""
+        ...
+
+    async def version(self) -> str:
+        """Return the runtime's version; the cheapest proof that it answers."""
+        ...
