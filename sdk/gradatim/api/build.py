@@ -7,7 +7,6 @@ vector store), so that nothing is submitted in vain.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -28,7 +27,6 @@ from gradatim.api.run import (
 )
 
 SUITE_KEY = "suite.json"
-_HEX10 = re.compile(r"^[0-9a-f]{10}")
 
 
 class BuildError(ValueError):
@@ -112,11 +110,8 @@ def index_run_config(
 
 
 def collection_prefix(uid: str) -> str:
-    """Return `G<uid10>_`: the first ten hexadecimal digits of the uid, or of its hash if it has no such form."""
-    digits = uid.replace("-", "").lower()
-    if not _HEX10.match(digits):
-        digits = hashlib.sha256(uid.encode()).hexdigest()
-    return f"G{digits[:10]}_"
+    """Return what every collection of the object starts with: `G`, ten hexadecimal digits of the uid's SHA-256, `_`."""
+    return f"G{hashlib.sha256(uid.encode()).hexdigest()[:10]}_"
 
 
 def dataset_refs(spec: DatasetSpec) -> list[str]:
