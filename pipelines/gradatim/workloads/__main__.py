@@ -1,0 +1,190 @@
+"""`python -m gradatim.workloads <validate|index>`: runs one attempt and ends it with a result, whatever happens.
+
+Started by a pod, a Ray job or `local.run_local`; the config comes from the environment or a file. Exit 0 for Succeeded, Unchanged and
+Stopped, 1 for Failed, 2 when no result could be written because there is no usable config or store. Nothing else may write `result.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from gradatim.api.reasons import Reason
+from gradatim.api.run import CONFIG_ENV, RunConfig, RunResult, config_digest
+from gradatim.api.runstatus import Failure
+from gradatim.workloads.context import STORE_FAULTS, RunContext
+from gradatim.workloads.errors import SecretError, StopRequested, StoreError, WorkloadError, classify, shorten
+from gradatim.workloads.secrets import SecretFolder
+from gradatim.workloads.store import ArtifactStore
+
+log = logging.getLogger("gradatim.workloads")
+
+WORKLOADS = ("validate", "index")
+MAX_CONFIG_BYTES = 1_048_576
+RESULT_ATTEMPTS = 5
+OVERRUN_GRACE_SECONDS = 20.0
+
+
+class ConfigError(Exception):
+    """There is no usable config; the message says what is wrong with it."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one attempt; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for chatty in ("httpx", "httpcore", "urllib3", "botocore"):  # their request lines carry query strings
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    parser = argparse.ArgumentParser(prog="python -m gradatim.workloads", description="Run one attempt of a workload.")
+    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("--config", type=Path, help=f"file with the run config; default: the variable {CONFIG_ENV}")
+    options = parser.parse_args(argv)
+    try:
+        config = load_config(options.workload, options.config)
+        secrets = SecretFolder(Path(config.secrets_path) if config.secrets_path else None)
+        store = ArtifactStore.open(config.store, secrets)
+    except (ConfigError, SecretError, *STORE_FAULTS) as error:
+        sys.stderr.write(f"gradatim.workloads: {shorten(str(error))}\n")
+        return 2
+    result = attempt(RunContext(config, store, secrets))
+    return 1 if result is None or result.outcome == "Failed" else 0
+
+
+def load_config(workload: str, file: Path | None) -> RunConfig:
+    """Read and check the config of an attempt. Raises ConfigError; the digest is checked later, when a result can be written."""
+    try:
+        text = file.read_text(encoding="utf-8") if file else os.environ[CONFIG_ENV]
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise ConfigError(f"no run config: set {CONFIG_ENV} or --config ({type(error).__name__}: {error})") from error
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"the run config is larger than {MAX_CONFIG_BYTES} bytes")
+    try:
+        config = RunConfig.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        # Values stay out of the message: this goes to a log.
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)[:5]
+        )
+        raise ConfigError(f"the run config is not valid: {problems}") from error
+    if config.workload != workload:
+        raise ConfigError(f"the run config is for {config.workload}, not {workload}")
+    return config
+
+
+def attempt(ctx: RunContext) -> RunResult | None:
+    """Run the attempt and write its result; None when the result could not be written."""
+    restore = _handle_signals(ctx)
+    writer = ResultWriter(ctx)
+    ctx.on_overrun = writer.abort_if_stuck
+    try:
+        try:
+            result = _guarded(ctx)
+        except StopRequested as stop:  # the signal came while another end was being handled
+            result = ctx.result("Stopped", message=f"stopped: {stop}")
+    finally:
+        restore()
+    return result if writer.write(result) else None
+
+
+def _guarded(ctx: RunContext) -> RunResult:
+    """Turn any end of the workload into a result."""
+    try:
+        with ctx:
+            return _run(ctx)
+    except StopRequested as stop:
+        return ctx.result("Stopped", message=f"stopped: {stop}")
+    except BaseException as error:  # the last line of defence: every end needs a result
+        log.exception("the attempt failed")
+        found = classify(error)
+        extra = {}
+        if isinstance(error, WorkloadError):
+            extra = {"validation": error.validation, "rejections": error.rejections}
+        return ctx.failed(found.failure, found.reason, found.message, **extra)
+
+
+def _run(ctx: RunContext) -> RunResult:
+    config = ctx.config
+    if config.digest != config_digest(config):
+        text = "the run config does not match its digest: it was changed on the way; delete the Run's ConfigMap"
+        raise WorkloadError(Failure.USER, Reason.INVALID_SPEC, text)
+    ctx.check_stop()
+    done = ctx.finished_elsewhere()
+    if done is not None:
+        log.info("an earlier attempt finished this run; nothing to do")
+        return done
+    document = config.model_dump_json(by_alias=True, exclude_none=True)
+    ctx.store.write(f"{config.run_path}/config.json", document.encode())
+    workload = import_module(f"gradatim.workloads.{config.workload}")
+    run: Callable[[RunContext], RunResult] = workload.run
+    return run(ctx)
+
+
+class ResultWriter:
+    """Writes `result.json` once, by whoever comes first: the end of the attempt, or the watchdog of its deadline."""
+
+    def __init__(self, ctx: RunContext) -> None:
+        self._ctx = ctx
+        self._once = threading.Lock()
+
+    def write(self, result: RunResult) -> bool:
+        """Write the result, trying again while the store fails; False if it never took it."""
+        if not self._once.acquire(blocking=False):
+            return False
+        path = f"{self._ctx.config.attempt_path}/result.json"
+        data = result.model_dump_json(by_alias=True, exclude_none=True).encode()
+        for number in range(RESULT_ATTEMPTS):
+            try:
+                self._ctx.store.write(path, data)
+            except STORE_FAULTS as error:
+                log.error("cannot write the result: %s", shorten(str(error)))  # noqa: TRY400 - the message suffices
+                if isinstance(error, StoreError) or number == RESULT_ATTEMPTS - 1:
+                    return False
+                time.sleep(2**number)
+            else:
+                log.info("%s %s", result.outcome, result.message)
+                return True
+        return False
+
+    def abort_if_stuck(self) -> None:
+        """End the process when work that never checks its deadline has passed it by the grace period."""
+        if time.monotonic() < self._ctx.deadline + OVERRUN_GRACE_SECONDS:
+            return
+        error = self._ctx.overrun()
+        self.write(self._ctx.failed(error.failure, error.reason, error.message))
+        os._exit(1)
+
+
+def _handle_signals(ctx: RunContext) -> Callable[[], None]:
+    """Make SIGTERM and SIGINT stop the attempt; returns what restores the former handlers. Works in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        already = bool(ctx.stop_reason)
+        ctx.request_stop(f"signal {signal.Signals(number).name}")
+        if not already:
+            # Ray grants three seconds: waiting for the next check could take longer.
+            raise StopRequested(ctx.stop_reason)
+
+    former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        # The result is being written now: a late signal must not tear it.
+        for number in former:
+            signal.signal(number, signal.SIG_IGN)
+
+    return restore
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""How far a Run is: stages with weights, a percentage that never falls, and the rest of the stage's time.
+
+Pure bookkeeping for `RunContext`, which owns the clock and the file. The weights are rough shares of the run's time; a stage that a Run
+skips is counted as done as soon as a later one starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gradatim.api.runstatus import Progress
+
+STAGES: Mapping[str, Mapping[str, float]] = {
+    "validate": {
+        "resolve": 5, "read": 50, "validate": 12, "deduplicate": 10, "decontaminate": 5, "split": 3, "write": 15,
+    },
+    "index": {
+        "resolve": 3, "parse": 15, "validate": 2, "chunk": 5, "embed": 50, "write": 5, "load": 15, "evaluate": 5,
+    },
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Tracker:
+    """Counts steps of stages. `weights` gives the order and share of each stage; an unknown stage has no share."""
+
+    weights: Mapping[str, float]
+    stage: str = "starting"
+    step: int = 0
+    total: int = 0
+    message: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
+    _percent: int = 0
+    _started: float = 0.0
+
+    def begin(self, stage: str, total: int, now: float) -> None:
+        """Start a stage at `now` (monotonic seconds); the former one's time is booked."""
+        self.end(now)
+        self.stage, self.step, self.total, self.message, self._started = stage, 0, total, "", now
+
+    def end(self, now: float) -> None:
+        """Book the running stage's time."""
+        if self._started:
+            self.timings[self.stage] = round(self.timings.get(self.stage, 0.0) + now - self._started, 3)
+            self._started = 0.0
+
+    def advance(self, steps: int, message: str) -> None:
+        """Count `steps` more; a total that turns out too small grows with them."""
+        self.step += steps
+        if self.total:
+            self.total = max(self.total, self.step)
+        if message:
+            self.message = message
+
+    def finish(self, now: float) -> None:
+        """Mark the whole Run as done."""
+        self.end(now)
+        self._percent = 100
+
+    def progress(self, now: float, updated: str) -> Progress:
+        """Return the state at `now`; `updated` is the wall clock as RFC 3339."""
+        self._percent = max(self._percent, min(99, self._estimate()) if self._percent < 100 else 100)
+        return Progress(
+            stage=self.stage[:253],
+            step=self.step,
+            total=self.total,
+            percent=self._percent,
+            message=self.message[:1024],
+            eta_seconds=self._eta(now),
+            updated=updated,
+        )
+
+    def _estimate(self) -> int:
+        whole = sum(self.weights.values())
+        if self.stage not in self.weights or not whole:
+            return 0
+        order = list(self.weights)
+        done = sum(self.weights[name] for name in order[: order.index(self.stage)])
+        share = self.step / self.total if self.total else 0.0
+        return int(100 * (done + self.weights[self.stage] * share) / whole)
+
+    def _eta(self, now: float) -> int | None:
+        """Seconds to the end of the stage at its own rate; unknown before the first step."""
+        if not self._started or not self.step or not self.total:
+            return None
+        return max(0, round((now - self._started) / self.step * (self.total - self.step)))
