@@ -6,6 +6,7 @@ what JSON Schema can say is in the schema, what it cannot is a CEL rule that the
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -145,9 +146,12 @@ def _object(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_empty_default(schema: dict[str, Any], *, optional: bool) -> dict[str, Any]:
-    """Default an always-present block to `{}`, so that the API server fills in the defaults below it."""
-    if not optional and schema.get("properties") and not schema.get("required"):
-        schema["default"] = {}
+    """Default an always-present block to the defaults below it: the API server checks a block's rules on its default as written."""
+    properties = schema.get("properties")
+    if not optional and properties and not schema.get("required"):
+        schema["default"] = {
+            name: copy.deepcopy(child["default"]) for name, child in properties.items() if "default" in child
+        }
     return schema
 
 

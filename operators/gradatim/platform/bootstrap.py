@@ -1,0 +1,105 @@
+"""Install into a fresh API server what the platform needs, as its administrator.
+
+Called by `up` once the API server is ready, every time: applying is idempotent and an upgrade brings new definitions. Server-side
+apply with one field manager, so that what a user adds to these objects survives.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from gradatim.platform import health, pki
+from gradatim.platform.dirs import Layout
+from gradatim.platform.errors import BootstrapError
+from gradatim.platform.state import PlatformState
+
+_MANAGER = "gradatim-platform"
+_SECONDS = 60.0
+# Only what the platform applies; discovery would be one more thing that can be late.
+_PATHS = {
+    "Namespace": "/api/v1/namespaces",
+    "Secret": "/api/v1/namespaces/{namespace}/secrets",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings",
+    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    "ComputeProfile": "/apis/gradatim.dev/v1alpha1/computeprofiles",
+}
+
+
+class Admin:
+    """The administrator's connection to the platform's API server."""
+
+    def __init__(self, state: PlatformState) -> None:
+        context = health.tls_context(Layout(state.state_dir), pki.CLUSTER_CA, "admin")
+        self._client = httpx.Client(base_url=state.api_server, verify=context, trust_env=False, timeout=30.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def apply(self, objects: Iterable[Mapping[str, Any]]) -> None:
+        """Apply objects in order. Raises BootstrapError with the server's message."""
+        for item in objects:
+            self._apply(item)
+
+    def install_crds(self, crds: Iterable[Mapping[str, Any]]) -> None:
+        """Apply definitions and wait until the server serves them."""
+        pending = [dict(item) for item in crds]
+        self.apply(pending)
+        deadline = time.monotonic() + _SECONDS
+        for item in pending:
+            while not self._established(item):
+                if time.monotonic() > deadline:
+                    raise BootstrapError(f"{item['metadata']['name']} is not served after {_SECONDS:.0f} s")
+                time.sleep(0.05)
+
+    def _established(self, crd: Mapping[str, Any]) -> bool:
+        answer = self._client.get(_path(crd))
+        conditions = answer.json().get("status", {}).get("conditions", []) if answer.is_success else []
+        if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+            return False
+        # Established comes a moment before the handler is in place.
+        version = next(v["name"] for v in crd["spec"]["versions"] if v["storage"])
+        listing = f"/apis/{crd['spec']['group']}/{version}/{crd['spec']['names']['plural']}"
+        return self._client.get(listing, params={"limit": 1}).is_success
+
+    def _apply(self, item: Mapping[str, Any]) -> None:
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            answer = self._client.patch(
+                _path(item),
+                params={"fieldManager": _MANAGER, "force": "true"},
+                headers={"Content-Type": "application/apply-patch+yaml"},
+                content=json.dumps(item),
+            )
+            if answer.is_success:
+                return
+            # A fresh server answers 404 for namespaces still being made and 429 or 5xx while it warms up.
+            late = answer.status_code in {404, 429} or answer.status_code >= 500
+            if not late or time.monotonic() > deadline:
+                raise BootstrapError(f"applying {item['kind']} {item['metadata']['name']}: {_message(answer)}")
+            time.sleep(0.1)
+
+
+def _path(item: Mapping[str, Any]) -> str:
+    metadata = item["metadata"]
+    return f"{_PATHS[item['kind']].format(namespace=metadata.get('namespace', ''))}/{metadata['name']}"
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the API server answers {answer.status_code}"

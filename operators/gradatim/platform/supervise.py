@@ -1,0 +1,109 @@
+"""Bring one component to health: keep it, restart it, or say why it does not come up.
+
+Called by `up` for each component, from several threads. There is no supervisor that stays: what dies stays dead until the next `up`,
+and `status` says so.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gradatim.platform import health, processes
+from gradatim.platform.components import PORTS, Component
+from gradatim.platform.errors import StartError
+from gradatim.platform.ports import is_free
+from gradatim.platform.processes import Launch
+from gradatim.platform.state import PlatformState, Record, StateFile
+
+Progress = Callable[[str, str], None]
+GRACE_SECONDS = 10.0
+_START_SECONDS = 120.0
+# A component found alive may still be starting: `up` can have been killed right after it started it.
+_SETTLE_SECONDS = 20.0
+_POLL = 0.1
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """What bringing up a component needs: where to record it, how to say so, when to give up."""
+
+    file: StateFile
+    state: PlatformState
+    progress: Progress
+    cancelled: threading.Event
+
+    def ensure(self, launch: Launch) -> bool:
+        """Make the component run as `launch` says. Return whether it had to be started."""
+        component = launch.component
+        if self._keep(launch):
+            self.progress(component, "running already")
+            return False
+        self.clear(component)
+        self._check_ports(component)
+        self.progress(component, "starting")
+        begun = time.monotonic()
+        started = processes.start(launch, self.state.state_dir)
+        record = Record(started.pid, started.created, launch.argv, launch.version, str(launch.log))
+        self.file.record(component, record)
+        self._await(launch, started)
+        self.progress(component, f"ready after {time.monotonic() - begun:.1f} s")
+        return True
+
+    def clear(self, component: Component) -> None:
+        """End whatever runs of a component and forget it."""
+        record = self.file.current.components.get(component)
+        main = processes.find(processes.Started(record.pid, record.created)) if record else None
+        processes.stop(main, self.state.state_dir, component, GRACE_SECONDS)
+        if record:
+            self.file.record(component, None)
+
+    def _keep(self, launch: Launch) -> bool:
+        record = self.file.current.components.get(launch.component)
+        if record is None or (record.argv, record.version) != (launch.argv, launch.version):
+            return False
+        started = processes.Started(record.pid, record.created)
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while processes.find(started) is not None and not self.cancelled.is_set():
+            if health.probe(launch.component, self.state).ok:
+                return True
+            if time.monotonic() > deadline:
+                self.progress(launch.component, "runs but does not answer: restarting it")
+                return False
+            time.sleep(_POLL)
+        return False
+
+    def _check_ports(self, component: Component) -> None:
+        taken = [str(self.state.ports[name]) for name in PORTS[component] if not is_free(self.state.ports[name])]
+        if taken:
+            raise StartError(
+                f"{component} needs port {', '.join(taken)}, which another program uses now: end that program, "
+                "or start over on other ports with `gradatim down --purge`"
+            )
+
+    def _await(self, launch: Launch, started: processes.Started) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        answer = health.Health(ok=False)
+        while time.monotonic() < deadline:
+            if self.cancelled.is_set():
+                raise StartError(f"{launch.component} was not waited for: another component failed")
+            if processes.find(started) is None:
+                raise StartError(
+                    f"{launch.component} ended while starting; the end of {launch.log}: {_last_lines(launch)}"
+                )
+            answer = health.probe(launch.component, self.state)
+            if answer.ok:
+                return
+            time.sleep(_POLL)
+        raise StartError(
+            f"{launch.component} is not healthy after {_START_SECONDS:.0f} s ({answer.detail}); "
+            f"the end of {launch.log}: {_last_lines(launch)}"
+        )
+
+
+def _last_lines(launch: Launch, count: int = 5) -> str:
+    with launch.log.open(encoding="utf-8", errors="replace") as log:
+        return " | ".join(line.strip()[:500] for line in deque(log, maxlen=count)) or "empty"
