@@ -1,0 +1,181 @@
+"""Opens Weaviate by explicit HTTP and gRPC addresses, and translates its client's exceptions.
+
+Called by the index workload, the retriever and tests. Every call into the client happens inside `translated()`, so that no other module
+has to know the client's error classes. The key is handed over by the caller, never read from the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import grpc  # type: ignore[import-untyped]
+import httpx
+import weaviate
+from weaviate.classes.init import AdditionalConfig, Auth, Timeout
+from weaviate.connect import ConnectionParams
+from weaviate.exceptions import (
+    AuthenticationFailedError,
+    InsufficientPermissionsError,
+    UnexpectedStatusCodeError,
+    WeaviateBaseError,
+    WeaviateClosedClientError,
+    WeaviateConnectionError,
+    WeaviateGRPCUnavailableError,
+    WeaviateRetryError,
+    WeaviateStartUpError,
+    WeaviateTimeoutError,
+)
+
+from gradatim.rag.store.errors import (
+    CollectionNotFound,
+    CredentialsRefused,
+    TenantError,
+    VectorStoreError,
+    VectorStoreUnreachable,
+)
+
+# The client logs whole objects, vectors included, whenever one of a batch fails; the loader reports them itself.
+logging.getLogger("weaviate-client").setLevel(logging.CRITICAL)
+
+_DOWN = (
+    WeaviateConnectionError,
+    WeaviateGRPCUnavailableError,
+    WeaviateStartUpError,
+    WeaviateTimeoutError,
+    WeaviateRetryError,
+    WeaviateClosedClientError,
+    httpx.TransportError,
+    ConnectionError,
+    TimeoutError,
+)
+_TRANSIENT_GRPC = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.ABORTED,
+    }
+)
+_REFUSED_GRPC = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
+_GONE = ("could not find class", "class not found", "collection not found")
+_TENANT = ("tenant not found", "multi-tenancy enabled", "multi-tenancy disabled", "tenant")
+_UNAVAILABLE_TEXT = ("unavailable", "deadline exceeded", "connection refused", "socket closed", "failed to connect")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that one request may take."""
+
+    init: int = 10
+    query: int = 30
+    insert: int = 90
+
+
+@dataclass(frozen=True, slots=True)
+class VectorStoreAddress:
+    """Where Weaviate listens. `endpoint` and `grpc_endpoint` are `http(s)://host:port`; the key never appears in `repr`."""
+
+    endpoint: str
+    grpc_endpoint: str
+    api_key: str | None = field(default=None, repr=False)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def parameters(self) -> ConnectionParams:
+        """Return the client's parameters; raises VectorStoreError for an address without host."""
+        http_host, http_port, http_secure = _split(self.endpoint)
+        grpc_host, grpc_port, grpc_secure = _split(self.grpc_endpoint)
+        return ConnectionParams.from_params(http_host, http_port, http_secure, grpc_host, grpc_port, grpc_secure)
+
+
+def _split(address: str) -> tuple[str, int, bool]:
+    parts = urlsplit(address)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise VectorStoreError(f"{address!r} is not an address; write http://host:port or https://host:port")
+    secure = parts.scheme == "https"
+    return parts.hostname, parts.port or (443 if secure else 80), secure
+
+
+def open_client(address: VectorStoreAddress) -> weaviate.WeaviateClient:
+    """Connect and check that HTTP and gRPC both answer. Raises VectorStoreUnreachable or CredentialsRefused."""
+    limits = address.timeouts
+    client = weaviate.WeaviateClient(
+        connection_params=address.parameters(),
+        auth_client_secret=Auth.api_key(address.api_key) if address.api_key else None,
+        additional_config=AdditionalConfig(
+            timeout=Timeout(init=limits.init, query=limits.query, insert=limits.insert), trust_env=False
+        ),
+        skip_init_checks=False,
+    )
+    with translated(f"connecting to Weaviate at {address.endpoint}"):
+        try:
+            client.connect()
+        except BaseException:
+            client.close()
+            raise
+    return client
+
+
+@contextlib.contextmanager
+def connected(address: VectorStoreAddress) -> Iterator[weaviate.WeaviateClient]:
+    """Open a client for a block and close it at its end, whatever happens."""
+    client = open_client(address)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextlib.contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn the client's exceptions into VectorStoreError and its kinds; `doing` opens the message."""
+    try:
+        yield
+    except (WeaviateBaseError, grpc.RpcError, httpx.TransportError, ConnectionError, TimeoutError) as error:
+        raise _translate(doing, error) from error
+
+
+def _translate(doing: str, error: Exception) -> VectorStoreError:
+    text = _one_line(str(error))
+    code = _status(error)
+    if isinstance(error, (AuthenticationFailedError, InsufficientPermissionsError)) or code in (401, 403):
+        return CredentialsRefused(f"{doing}: the API key was refused ({text}); check the profile's vector store secret")
+    rpc = _rpc_code(error)
+    if rpc in _REFUSED_GRPC:
+        return CredentialsRefused(f"{doing}: the API key was refused ({text}); check the profile's vector store secret")
+    lower = text.lower()
+    if any(sign in lower for sign in _GONE):
+        return CollectionNotFound(f"{doing}: the collection does not exist ({text})")
+    if any(sign in lower for sign in _TENANT):
+        return TenantError(f"{doing}: {text}")
+    faulty = code is not None and code >= 500
+    if isinstance(error, _DOWN) or rpc in _TRANSIENT_GRPC or faulty or any(sign in lower for sign in _UNAVAILABLE_TEXT):
+        return VectorStoreUnreachable(f"{doing}: {type(error).__name__}: {text}")
+    return VectorStoreError(f"{doing}: {type(error).__name__}: {text}")
+
+
+def _status(error: Exception) -> int | None:
+    return error.status_code if isinstance(error, UnexpectedStatusCodeError) else None
+
+
+def _rpc_code(error: BaseException) -> grpc.StatusCode | None:
+    """The client hides the gRPC status in the chain of causes."""
+    found: BaseException | None = error
+    for _ in range(5):
+        if found is None:
+            return None
+        code = getattr(found, "code", None)
+        if callable(code):
+            value = code()
+            return value if isinstance(value, grpc.StatusCode) else None
+        found = found.__cause__ or found.__context__
+    return None
+
+
+def _one_line(text: str, limit: int = 400) -> str:
+    clean = " ".join(text.split())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
