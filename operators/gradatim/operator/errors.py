@@ -1,7 +1,7 @@
 """The operator's two error families: what will never work, and what may work later.
 
-Raised by the edges (runtimes, stores, kube) and by plans; caught once, by the loop, which turns them into conditions and requeues. A message
-reaches users through status: it says what to do and never carries a credential, a header or a response body of an unknown server.
+Raised by the edges (runtimes, stores, kube) and by plans; caught once, by the loop, which turns them into conditions and requeues.
+A message reaches users through status: it says what to do and never carries a credential, a header or an unknown server's answer.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class OperatorError(Exception):
         self.message = message
 
 
-class WillNeverWork(OperatorError):
+class WillNeverWork(OperatorError):  # noqa: N818 - the two families have the names of what happens next
     """Somebody has to change something: goes to a condition, and is not tried again until an input changes."""
 
 
-class TryLater(OperatorError):
+class TryLater(OperatorError):  # noqa: N818
     """May work later: the key is run again after `delay` seconds, or after the queue's own back-off where it is None."""
 
     def __init__(self, message: str, delay: float | None = None, reason: Reason = Reason.RETRYING) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gradatim.api.runstatus import Failure
+
 
 class Phase(StrEnum):
     """How the process of an attempt stands in its runtime."""
@@ -30,12 +32,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A look at one attempt. Times are RFC 3339 in UTC, `message` is the runtime's own, shortened and without control characters."""
+    """A look at one attempt. Times are RFC 3339 in UTC, `message` is the runtime's own, shortened and without control characters.
+
+    `failure` is what the runtime itself knows about a failed process; None where only the process could tell.
+    """
 
     phase: Phase
     message: str = ""
     started_at: str | None = None
     finished_at: str | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
