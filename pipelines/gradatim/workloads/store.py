@@ -38,7 +38,9 @@ class S3Keys:
     session: str | None = None
 
 
-def s3_filesystem(endpoint: str | None, region: str | None, keys: S3Keys) -> fs.S3FileSystem:
+def s3_filesystem(
+    endpoint: str | None, region: str | None, keys: S3Keys, *, anonymous: bool = False
+) -> fs.S3FileSystem:
     """Return a file system for an S3-compatible store. Retries are bounded; buckets are never created."""
     options: dict[str, Any] = {
         "region": region or ("us-east-1" if endpoint else None),
@@ -47,6 +49,7 @@ def s3_filesystem(endpoint: str | None, region: str | None, keys: S3Keys) -> fs.
         "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
         "allow_bucket_creation": False,
         "allow_bucket_deletion": False,
+        "anonymous": anonymous,
     }
     if endpoint:
         parts = urlsplit(endpoint)

@@ -1,0 +1,64 @@
+"""Objects below a prefix of an S3-compatible store: the `s3` source.
+
+Without a secretRef requests are anonymous: the machine's own identity is never lent to a user's address. A custom endpoint is checked like
+any other address before the first request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO, cast
+
+from pyarrow import fs
+
+from gradatim.api.common import S3Source
+from gradatim.workloads.errors import WorkloadError
+from gradatim.workloads.sources.base import Listing, SourceFile, hidden, listing, refused, unreachable
+from gradatim.workloads.store import S3Keys, s3_filesystem
+
+AMAZON = "s3.amazonaws.com"
+_DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP status 403", "HTTP status 401")
+_MISSING = ("NO_SUCH_BUCKET", "NoSuchBucket", "does not exist")
+
+
+def list_s3(source: str, spec: S3Source, keys: S3Keys, limit: int) -> Listing:
+    """List the objects below the prefix; a prefix that names one object lists just that."""
+    bucket_path = spec.uri.removeprefix("s3://").rstrip("/")
+    filesystem = s3_filesystem(spec.endpoint, spec.region, keys, anonymous=not keys.access)
+    try:
+        top = filesystem.get_file_info(bucket_path)
+        if top.type == fs.FileType.File:
+            infos, base = [top], bucket_path.rpartition("/")[0]
+        else:
+            infos = filesystem.get_file_info(fs.FileSelector(bucket_path, recursive=True, allow_not_found=False))
+            base = bucket_path
+    except (FileNotFoundError, NotADirectoryError):
+        infos, base = [], bucket_path
+    except OSError as error:
+        raise _mapped(source, spec.uri, error) from error
+    files = []
+    for info in infos:
+        path = info.path.removeprefix(base + "/")
+        if info.type == fs.FileType.File and not hidden(path):
+            version = f"stat:{info.size}:{info.mtime_ns}"
+            files.append(SourceFile(source, path, info.size, version, limit, _opener(source, filesystem, info.path)))
+    return listing(source, files)
+
+
+def _opener(source: str, filesystem: fs.FileSystem, path: str) -> Callable[[], BinaryIO]:
+    def opened() -> BinaryIO:
+        try:
+            return cast("BinaryIO", filesystem.open_input_file(path))
+        except OSError as error:
+            raise _mapped(source, f"s3://{path}", error) from error
+
+    return opened
+
+
+def _mapped(source: str, uri: str, error: OSError) -> WorkloadError:
+    text = str(error)
+    if any(mark in text for mark in _DENIED):
+        return refused(source, f"{uri}: access was denied")
+    if any(mark in text for mark in _MISSING) or isinstance(error, FileNotFoundError):
+        return unreachable(source, f"{uri} does not exist", transient=False)
+    return unreachable(source, f"{uri}: {text[:300]}")
