@@ -1,0 +1,146 @@
+"""PDF text page by page: PDFium first, pypdf for files PDFium cannot open.
+
+PDFium is about eighteen times faster but is C code that is not thread-safe: one lock guards it. Pages and file size are bounded before any
+page is read. A page without text is kept as an empty page; a file without any text is refused, since it needs character recognition.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import zlib
+
+import pypdf
+import pypdfium2
+from pypdf.errors import PyPdfError
+
+from gradatim.rag.model import MetadataValue
+from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason
+
+PAGE_BREAK = "\n\n"
+_PDFIUM = threading.Lock()
+_PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
+_SECURITY_ERROR = 5  # FPDF_ERR_SECURITY
+# PDFium marks a hyphen at a line end, which the word does not have; NUL comes from fonts without a character map.
+_LINE_HYPHEN = re.compile("[\x02\ufffe\u00ad]\n?")
+_NEWLINES = re.compile(r"\r\n?")
+_TRAILING = re.compile(r"[ \t]+\n")
+
+# What pypdf is known to raise on damaged files besides its own errors: it follows references before it checks their types.
+_PYPDF_ERRORS = (
+    PyPdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, RecursionError, OverflowError,
+    ArithmeticError, NotImplementedError, OSError, EOFError, zlib.error,
+)  # fmt: skip
+
+
+def parse_pdf(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
+    """A PDF as one document with its page offsets. Raises ParseError (Encrypted, Broken with page, TooLarge, Empty)."""
+    if b"%PDF-" not in data[:1024]:
+        raise ParseError(Reason.BROKEN, "does not start as a PDF file; check the download", file=name)
+    try:
+        pages, metadata, parser = (
+            *_read_with_pdfium(data, name, options),
+            f"pypdfium2/{pypdfium2.version.PYPDFIUM_INFO}",
+        )
+    except pypdfium2.PdfiumError as error:
+        pages, metadata = _read_with_pypdf(data, name, options, str(error))
+        parser = f"pypdf/{pypdf.__version__}"
+    text, starts = join_pages([clean(page) for page in pages])
+    if not text.strip():
+        message = f"has {len(pages)} pages but no text layer; run character recognition on it first"
+        raise ParseError(Reason.EMPTY, message, file=name)
+    return ParsedFile((ParsedDocument(text, metadata, starts, text.count("\ufffd") / len(text)),), parser)
+
+
+def clean(page: str) -> str:
+    """Text of a page with `\\n` line ends, line-end hyphens joined, NUL and trailing blanks removed."""
+    text = _LINE_HYPHEN.sub("", _NEWLINES.sub("\n", page)).replace("\0", "")
+    return _TRAILING.sub("\n", text).strip()
+
+
+def join_pages(pages: list[str]) -> tuple[str, tuple[int, ...]]:
+    """The whole text and the offset at which each page starts."""
+    starts, position = [], 0
+    for page in pages:
+        starts.append(position)
+        position += len(page) + len(PAGE_BREAK)
+    return PAGE_BREAK.join(pages), tuple(starts)
+
+
+def _read_with_pdfium(data: bytes, name: str, options: ParseOptions) -> tuple[list[str], dict[str, MetadataValue]]:
+    with _PDFIUM:
+        try:
+            document = pypdfium2.PdfDocument(data)
+        except pypdfium2.PdfiumError as error:
+            if getattr(error, "err_code", None) in {_PASSWORD_ERROR, _SECURITY_ERROR}:
+                raise _encrypted(name) from error
+            raise
+        try:
+            _check_pages(len(document), name, options)
+            pages, size = [], 0
+            for number in range(len(document)):
+                pages.append(_pdfium_page(document, number, name))
+                size += len(pages[-1])
+                _check_size(size, name, number + 1, options)
+            info = document.get_metadata_dict(skip_empty=True)
+        finally:
+            document.close()
+    return pages, {key.lower(): info[key] for key in ("Title", "Author") if info.get(key)}
+
+
+def _pdfium_page(document: pypdfium2.PdfDocument, number: int, name: str) -> str:
+    try:
+        page = document[number]
+        try:
+            content = page.get_textpage()
+            try:
+                return str(content.get_text_bounded())
+            finally:
+                content.close()
+        finally:
+            page.close()
+    except pypdfium2.PdfiumError as error:
+        message = f"cannot be read: {error}; repair the file or remove the page"
+        raise ParseError(Reason.BROKEN, message, file=name, page=number + 1) from error
+
+
+def _read_with_pypdf(
+    data: bytes, name: str, options: ParseOptions, why: str
+) -> tuple[list[str], dict[str, MetadataValue]]:
+    number = 0
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise _encrypted(name)
+        _check_pages(len(reader.pages), name, options)
+        pages, size = [], 0
+        for number, page in enumerate(reader.pages, 1):
+            pages.append(page.extract_text())
+            size += len(pages[-1])
+            _check_size(size, name, number, options)
+        title = reader.metadata.title if reader.metadata else None
+    except _PYPDF_ERRORS as error:
+        message = f"cannot be read by PDFium ({why}) nor by pypdf ({type(error).__name__}: {error}); repair the file"
+        raise ParseError(Reason.BROKEN, message, file=name, page=number or None) from error
+    if not pages:
+        raise ParseError(
+            Reason.BROKEN, f"cannot be read by PDFium ({why}) and pypdf finds no page; repair it", file=name
+        )
+    return pages, {"title": title} if title else {}
+
+
+def _encrypted(name: str) -> ParseError:
+    return ParseError(Reason.ENCRYPTED, "needs a password; store a decrypted copy", file=name)
+
+
+def _check_pages(count: int, name: str, options: ParseOptions) -> None:
+    if count > options.max_pages:
+        message = f"has {count} pages, more than {options.max_pages}; split it or raise the limit"
+        raise ParseError(Reason.TOO_LARGE, message, file=name)
+
+
+def _check_size(size: int, name: str, page: int, options: ParseOptions) -> None:
+    if size > options.max_chars:
+        message = f"holds more than {options.max_chars} characters up to here; split it or raise the limit"
+        raise ParseError(Reason.TOO_LARGE, message, file=name, page=page)
