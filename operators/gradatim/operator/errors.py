@@ -29,11 +29,11 @@ class OperatorError(Exception):
         self.message = message
 
 
-class WillNeverWork(OperatorError):  # noqa: N818 - the two families have the names of what happens next
+class WillNeverWork(OperatorError):
     """Somebody has to change something: goes to a condition, and is not tried again until an input changes."""
 
 
-class TryLater(OperatorError):  # noqa: N818
+class TryLater(OperatorError):
     """May work later: the key is run again after `delay` seconds, or after the queue's own back-off where it is None."""
 
     def __init__(self, message: str, delay: float | None = None, reason: Reason = Reason.RETRYING) -> None:

@@ -172,6 +172,7 @@ class DatasetStatus(ReadModel):
     last_refresh: Timestamp | None = None
     next_refresh: Timestamp | None = None
     last_tick: Timestamp | None = None
+    last_requested: Annotated[str, Field(max_length=64)] | None = None
     store: StoreIdentity | None = None
 
 

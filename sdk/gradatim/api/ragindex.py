@@ -385,6 +385,8 @@ class RAGIndexStatus(ReadModel):
     last_checked: Timestamp | None = Field(default=None, description="When sources were last found current.")
     next_refresh: Timestamp | None = None
     last_tick: Timestamp | None = None
+    last_requested: Annotated[str, Field(max_length=64)] | None = None
+    versions_built: Count = 0
     store: StoreIdentity | None = None
 
 

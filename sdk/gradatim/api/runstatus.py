@@ -89,10 +89,15 @@ class RunStatus(ReadModel):
         str, Field(max_length=128, description="Why it runs: generation, schedule, upstream or request.")
     ]
     generation: int = 0
+    spec_digest: Short | None = Field(default=None, description="Digest of the part of the spec that a Run depends on.")
     config_digest: Short | None = None
+    created: Timestamp | None = None
     attempts: Annotated[list[Attempt], Field(max_length=20, json_schema_extra=ATOMIC)] = Field(default_factory=list)
     stop_requested_at: Timestamp | None = None
+    stop_reason: Short | None = None
+    not_before: Timestamp | None = Field(default=None, description="When the next attempt may be recorded.")
     done: bool = False
+    succeeded: bool = False
 
 
 class ExpectationResult(ReadModel):

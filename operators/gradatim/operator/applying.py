@@ -1,0 +1,112 @@
+"""Takes the actions of a plan: frozen inputs, attempts, aliases, collections.
+
+Called by the kinds' reconcile after the plan and before the status is written. Every action may be repeated: names are deterministic, and
+what exists is checked for its owner before it counts as ours. It decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_RUN
+from gradatim.api.reasons import Reason
+from gradatim.api.run import RunConfig, StopRequest, attempt_name, control_path
+from gradatim.api.runstatus import RunStatus, StoreIdentity
+from gradatim.operator.clock import now, rfc3339
+from gradatim.operator.edges import Edges
+from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
+from gradatim.operator.kube import CONFIG_MAPS, AlreadyExists, Body, Kube, is_owned_by, owner_reference
+from gradatim.operator.observing import CONFIG_KEY, read_frozen
+from gradatim.operator.runs.model import Kill, RequestStop, RunAction, Submit
+from gradatim.operator.runtimes.base import Launch
+
+MANAGER = "gradatim-operator"
+
+
+@dataclass(slots=True)
+class Applied:
+    """What became of the actions. `troubles` are dependencies that did not answer; the pass goes on to write status."""
+
+    config: RunConfig | None = None
+    troubles: list[DependencyError] = field(default_factory=list)
+    done: list[object] = field(default_factory=list)
+
+
+def config_map(owner: Body, config: RunConfig) -> Body:
+    """Return the immutable ConfigMap that freezes a Run's inputs. Pure."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": config.run,
+            "namespace": owner["metadata"]["namespace"],
+            "labels": {
+                LABEL_MANAGED_BY: MANAGER,
+                LABEL_KIND: owner["kind"],
+                LABEL_OWNER: owner["metadata"]["uid"],
+                LABEL_RUN: config.run,
+            },
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "immutable": True,
+        "data": {CONFIG_KEY: config.model_dump_json(by_alias=True, exclude_none=True)},
+    }
+
+
+async def freeze(kube: Kube, owner: Body, config: RunConfig) -> RunConfig:
+    """Create the ConfigMap, or return what an earlier pass froze under the same name. Raises `WillNeverWork` on a foreign one."""
+    namespace = owner["metadata"]["namespace"]
+    try:
+        await kube.create(CONFIG_MAPS, namespace, config_map(owner, config))
+    except AlreadyExists:
+        found = read_frozen(await kube.find(CONFIG_MAPS, namespace, config.run), owner["metadata"]["uid"], config.run)
+        if found.conflict is not None:
+            raise WillNeverWork(Reason.NAME_CONFLICT, found.conflict) from None
+        if found.config is None:
+            raise TryLater(f"ConfigMap {config.run!r} vanished between two reads") from None
+        return found.config
+    return config
+
+
+async def take(
+    actions: Iterable[RunAction], edges: Edges, identity: StoreIdentity, run: RunStatus, config: RunConfig | None
+) -> None:
+    """Take the actions on the active attempt. Raises `DependencyError` or `WillNeverWork`."""
+    for action in actions:
+        if isinstance(action, Submit):
+            if config is None:
+                raise TryLater(f"the frozen inputs of {run.name!r} are not there yet")
+            runtime = await edges.runtime(identity)
+            await runtime.submit(launch(run, config, action.attempt))
+        elif isinstance(action, Kill):
+            runtime = await edges.runtime(identity)
+            await runtime.stop(attempt_name(run.name, action.attempt))
+        elif isinstance(action, RequestStop) and config is not None:
+            store = await edges.artifacts(identity, config.object.namespace)
+            request = StopRequest(run=run.name, requested=rfc3339(now()), reason=action.reason[:253])
+            await store.write_control(control_path(run.name), request.model_dump_json(by_alias=True).encode())
+
+
+def launch(run: RunStatus, config: RunConfig, number: int) -> Launch:
+    """Return what the runtime gets for one attempt. Pure."""
+    attempt = config.model_copy(update={"attempt": number})
+    spec = config.dataset or config.index
+    return Launch(
+        name=attempt_name(run.name, number),
+        namespace=config.object.namespace,
+        config_json=attempt.model_dump_json(by_alias=True, exclude_none=True),
+        config_digest=config.digest,
+        uid=config.object.uid,
+        workers=1 if spec is None else spec.compute.workers,
+    )
+
+
+async def discard(kube: Kube, edges: Edges, identity: StoreIdentity, owner: Body, run: RunStatus) -> None:
+    """Remove what is left of a Run that was replaced: its attempts in the runtime and its frozen inputs."""
+    runtime = await edges.runtime(identity)
+    for attempt in run.attempts:
+        await runtime.delete(attempt_name(run.name, attempt.number))
+    body = await kube.find(CONFIG_MAPS, owner["metadata"]["namespace"], run.name)
+    if body is not None and is_owned_by(body, owner["metadata"]["uid"]):
+        await kube.delete(CONFIG_MAPS, body)

@@ -1,0 +1,156 @@
+"""What should happen to a Dataset in this pass.
+
+Called by `reconcile`. Pure: typed values in, a `Plan` out; the same inputs give the same plan on every replica and after every restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gradatim.api.build import RunIdentity, Surroundings, dataset_refs, dataset_run_config, store_config
+from gradatim.api.dataset import Dataset, DatasetStatus, DatasetVersion
+from gradatim.api.run import RunConfig, RunObject
+from gradatim.api.runstatus import RunStatus
+from gradatim.operator.clock import parsed
+from gradatim.operator.observing import Surrounding
+from gradatim.operator.profiles import usable
+from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide
+from gradatim.operator.runs.model import Evidence, Policy, Trigger
+from gradatim.operator.runs.schedule import next_tick
+from gradatim.operator.runs.triggers import Known, spec_digest
+from gradatim.operator.settings import RunSettings
+
+KEPT_VERSIONS = 3
+IGNORED = frozenset({"suspend", "refresh", "retry", "compute", "activeDeadlineSeconds"})
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a pass over a Dataset read."""
+
+    dataset: Dataset
+    status: DatasetStatus
+    around: Surrounding
+    evidence: Evidence
+    granted: bool
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do. `new` is the version that the Run's result brought; `drop` are versions to delete from the store."""
+
+    decision: Decision
+    new: DatasetVersion | None = None
+    history: tuple[DatasetVersion, ...] = ()
+    drop: tuple[DatasetVersion, ...] = ()
+    next_refresh: datetime | None = None
+
+
+def refs(dataset: Dataset) -> list[str]:
+    """Return the Datasets that this one reads."""
+    return dataset_refs(dataset.spec)
+
+
+def known_of(world: World) -> Known:
+    """Return what decides about a new Run."""
+    status = world.status
+    return Known(
+        metadata=world.dataset.metadata,
+        spec_digest=spec_digest(world.dataset.spec, IGNORED),
+        run=status.run,
+        schedule=world.dataset.spec.refresh,
+        last_tick=status.last_tick,
+        last_requested=status.last_requested,
+    )
+
+
+def blocked(world: World) -> Block | None:
+    """Return why nothing can start, or None."""
+    spec = world.dataset.spec
+    return (
+        usable(
+            spec.compute.profile_ref.name,
+            world.around.profile,
+            world.status.store,
+            world.around.namespace_labels,
+            spec.compute.workers,
+            needs_vectors=False,
+        )
+        or world.around.block
+    )
+
+
+def plan(world: World, settings: RunSettings) -> Plan:
+    """Return the plan of this pass."""
+    spec = world.dataset.spec
+
+    def make_config(run: RunStatus, trigger: Trigger) -> RunConfig:
+        del trigger
+        return frozen_inputs(world, run)
+
+    decision = decide(
+        known_of(world),
+        Policy(max_retries=spec.retry.max_retries, deadline=spec.active_deadline_seconds, suspended=spec.suspend),
+        Situation(
+            evidence=world.evidence,
+            block=blocked(world),
+            granted=world.granted,
+            make_config=make_config,
+            now=world.now,
+            settings=settings,
+        ),
+    )
+    new = _version(decision)
+    history, drop = _history(world.status, new)
+    last = parsed(world.status.last_tick) or world.now
+    upcoming = next_tick(spec.refresh, world.dataset.metadata.uid or "", max(last, world.now))
+    return Plan(decision=decision, new=new, history=history, drop=drop, next_refresh=upcoming)
+
+
+def frozen_inputs(world: World, run: RunStatus) -> RunConfig:
+    """Return the sealed config of a Run. Only called when nothing blocks, so that the profile is there."""
+    metadata, profile = world.dataset.metadata, world.around.profile
+    if profile is None:
+        raise ValueError("a Run needs a profile")
+    identity = RunIdentity(
+        object=RunObject(
+            kind="Dataset",
+            namespace=metadata.namespace or "",
+            name=metadata.name,
+            uid=metadata.uid or "",
+            generation=metadata.generation or 0,
+        ),
+        run=run.name,
+    )
+    ray = profile.spec.runtime.ray_cluster
+    surroundings = Surroundings(
+        store=store_config(profile.spec, metadata.namespace or ""),
+        limits=profile.spec.limits,
+        secrets_path=ray.secrets_path if ray else None,
+        datasets=world.around.datasets,
+        suite=world.around.suite,
+    )
+    previous = world.status.active.digest if world.status.active else None
+    return dataset_run_config(identity, world.dataset.spec, surroundings, previous=previous)
+
+
+def _version(decision: Decision) -> DatasetVersion | None:
+    result = decision.step.finished
+    if result is None or result.outcome != "Succeeded" or result.dataset is None:
+        return None
+    return DatasetVersion(
+        **result.dataset.model_dump(),
+        created=result.finished,
+        run=None if decision.step.run is None else decision.step.run.name,
+    )
+
+
+def _history(
+    status: DatasetStatus, new: DatasetVersion | None
+) -> tuple[tuple[DatasetVersion, ...], tuple[DatasetVersion, ...]]:
+    if new is None:
+        return tuple(status.history), ()
+    merged = (new, *(v for v in status.history if v.digest != new.digest))
+    return merged[:KEPT_VERSIONS], merged[KEPT_VERSIONS:]

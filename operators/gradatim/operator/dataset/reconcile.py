@@ -1,0 +1,102 @@
+"""One pass over a Dataset: read, plan, apply, write status.
+
+Called by `loop`. The only module of this kind that does I/O, through the shared observing and applying steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+from gradatim.api.dataset import Dataset, DatasetStatus, DatasetVersion
+from gradatim.api.reasons import Reason
+from gradatim.api.runstatus import StoreIdentity
+from gradatim.operator import cleanup, observing, running
+from gradatim.operator.clock import rfc3339
+from gradatim.operator.dataset.plan import World, plan, refs
+from gradatim.operator.dataset.status import status
+from gradatim.operator.errors import DependencyError, WillNeverWork
+from gradatim.operator.invalid import stalled
+from gradatim.operator.kube import Body, ours
+from gradatim.operator.passes import Context, Outcome
+from gradatim.operator.profiles import identity_of
+from gradatim.operator.queue import Key
+from gradatim.operator.reading import InvalidSpecError, typed, typed_status
+from gradatim.operator.runs.model import Evidence
+from gradatim.operator.runs.schedule import ScheduleError
+from gradatim.operator.writing import add_finalizer, has_finalizer, write
+
+RESOURCE = ours("datasets")
+
+
+async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Outcome:
+    """Bring the Dataset closer to its spec."""
+    known = typed_status(DatasetStatus, body)
+    if body["metadata"].get("deletionTimestamp"):
+        return await cleanup.finalize(context, key, body, identity=known.store, run=known.run, alias=None, now=now)
+    generation = body["metadata"]["generation"]
+    try:
+        dataset = typed(Dataset, body)
+        return await _pass(context, key, body, dataset, known, now)
+    except (InvalidSpecError, ScheduleError) as error:
+        context.slots.release(key)
+        broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
+        return await write(context, key, body, broken, known.conditions, None)
+    except WillNeverWork as error:
+        broken = stalled(known, error.reason, error.message, generation=generation, now=rfc3339(now))
+        return await write(context, key, body, broken, known.conditions, context.settings.resync)
+
+
+async def _pass(
+    context: Context, key: Key, body: Body, dataset: Dataset, known: DatasetStatus, now: datetime
+) -> Outcome:
+    spec, runs = dataset.spec, context.settings.runs
+    profile_name = spec.compute.profile_ref.name
+    context.dependents.update(key, running.reads(key, profile_name, refs(dataset)))
+    around = await observing.surrounding(context.kube, key.namespace, profile_name, refs(dataset), [spec.validation])
+    identity = known.store or (identity_of(around.profile) if around.profile else None)
+    evidence = Evidence()
+    if known.run is not None and not known.run.done and identity is not None:
+        held = await observing.frozen(context.kube, key.namespace, dataset.metadata.uid or "", known.run.name)
+        if held.conflict is not None:
+            raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
+        evidence = await observing.evidence(context.edges, identity, known.run, held.config)
+    world = World(
+        dataset=dataset,
+        status=known,
+        around=around,
+        evidence=evidence,
+        granted=running.granted(context, key, around.profile),
+        now=now,
+    )
+    planned = plan(world, runs)
+    running.count(context, key, around.profile, planned.decision)
+    if planned.decision.start is not None and not has_finalizer(body):
+        body = await add_finalizer(context, RESOURCE, body)
+    run, troubles = await running.act(context, key, body, identity, planned.decision, evidence)
+    planned = dataclasses.replace(
+        planned,
+        decision=dataclasses.replace(planned.decision, step=dataclasses.replace(planned.decision.step, run=run)),
+    )
+    if planned.drop and identity is not None:
+        troubles += await _drop(context, body, identity, planned.drop)
+    late = running.overdue(context, key, bool(troubles or evidence.unknown), now)
+    new = status(world, planned, runs, identity=identity, troubles=tuple(troubles), overdue=late)
+    step = planned.decision.step
+    ended = step.run is not None and step.run.done and known.run is not None and not known.run.done
+    refresh = None if planned.next_refresh is None else (planned.next_refresh - now).total_seconds() + 0.5
+    waiting = 5.0 if planned.decision.block is not None and not planned.decision.block.stalled else None
+    delay = running.soonest(step.requeue, 0.0 if ended else None, refresh, 5.0 if troubles else None, waiting)
+    return await write(context, key, body, new, known.conditions, delay)
+
+
+async def _drop(
+    context: Context, body: Body, identity: StoreIdentity, versions: tuple[DatasetVersion, ...]
+) -> list[running.Trouble]:
+    try:
+        store = await context.edges.artifacts(identity, body["metadata"]["namespace"])
+        for version in versions:
+            await store.delete(observing.version_folder(body, version.digest), within=observing.folder(body))
+    except DependencyError as error:
+        return [(error.reason, error.message)]
+    return []

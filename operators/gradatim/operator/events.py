@@ -1,0 +1,88 @@
+"""Kubernetes events about our objects: one per change of meaning, after the status write that recorded it.
+
+Called by `loop`. An event's name is derived from what it says, so that saying it twice makes one object. Losing an event loses nothing:
+status holds the truth. Messages come from conditions and carry no secrets.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from gradatim.api.meta import API_VERSION, Condition
+from gradatim.operator.clock import rfc3339
+from gradatim.operator.errors import OperatorError
+from gradatim.operator.kube import EVENTS, AlreadyExists, Body, Kube
+from gradatim.operator.naming import event_name
+
+logger = logging.getLogger(__name__)
+TOLD = frozenset({"Ready", "Stalled", "Current", "DataValid", "Evaluated", "Degraded", "Suspended"})
+BAD_WHEN_TRUE = frozenset({"Stalled", "Degraded"})
+
+
+def changes(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
+    """Return the conditions worth an event: status or reason changed, and it is not a first Unknown. Pure."""
+    before = {c.type: (c.status, c.reason) for c in old}
+    return [
+        c
+        for c in new
+        if c.type in TOLD
+        and (c.status, c.reason) != before.get(c.type)
+        and not (c.type not in before and (c.status == "Unknown" or (c.status == "False" and c.type != "Ready")))
+        and c.status != "Unknown"
+        and (c.type != "Suspended" or c.status == "True" or c.type in before)
+    ]
+
+
+def body_of(about: Body, condition: Condition, now: datetime) -> Body:
+    """Return the event object for a condition. Pure."""
+    metadata = about["metadata"]
+    namespace = metadata.get("namespace", "default")
+    bad = (condition.status == "True") if condition.type in BAD_WHEN_TRUE else (condition.status == "False")
+    calm = condition.type == "Suspended" or condition.reason in {"ConcurrencyLimit", "WaitingForDataset"}
+    stamp = rfc3339(now)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": event_name(
+                metadata["name"],
+                metadata["uid"],
+                condition.type,
+                condition.status,
+                condition.reason,
+                condition.message,
+                condition.last_transition_time,
+            ),
+            "namespace": namespace,
+        },
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": about["kind"],
+            "name": metadata["name"],
+            "namespace": metadata.get("namespace"),
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+        },
+        "reason": condition.reason,
+        "message": f"{condition.type}={condition.status}" + (f": {condition.message}" if condition.message else ""),
+        "type": "Warning" if bad and not calm else "Normal",
+        "source": {"component": "gradatim-operator"},
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+    }
+
+
+async def emit(kube: Kube, about: Body, conditions: Sequence[Condition], now: datetime) -> None:
+    """Create the events; a refusal is logged and forgotten."""
+    for condition in conditions:
+        body = body_of(about, condition, now)
+        try:
+            await kube.create(EVENTS, body["metadata"]["namespace"], body)
+        except AlreadyExists:
+            continue
+        except OperatorError as error:
+            logger.warning("event not written: %s", error)
+            return

@@ -1,0 +1,139 @@
+"""The conditions that every kind with Runs has in common.
+
+Called by the `status` modules of Dataset and RAGIndex, so that GitOps tools read one meaning everywhere (the table in the API
+documentation). Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradatim.api.meta import State
+from gradatim.api.reasons import ConditionType, Reason
+from gradatim.api.runstatus import Attempt, Outcome, Progress, RunStatus
+from gradatim.operator.conditions import Verdict
+from gradatim.operator.runs.attempts import GOOD
+from gradatim.operator.runs.lifecycle import Decision
+
+ASKED = frozenset({"generation", "request"})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the common conditions depend on."""
+
+    decision: Decision
+    suspended: bool
+    serving: bool
+    serving_message: str
+    failed: tuple[Reason, str] | None  # why the last finished Run, or a gate, left the object behind its spec
+    unknown: tuple[str, ...] = ()  # dependencies that did not answer in this pass
+    overdue: bool = False  # they have not answered for longer than their deadline
+    unknown_reason: Reason = Reason.RETRYING
+
+
+def common(facts: Facts) -> list[Verdict]:
+    """Return Ready, Reconciling, Stalled, Suspended and Current."""
+    decision, run = facts.decision, facts.decision.step.run
+    active = run is not None and not run.done
+    asked = active and run is not None and run.trigger in ASKED
+    block = decision.block
+    reconciling = (asked or (block is not None and not block.stalled) or bool(facts.unknown)) and not facts.suspended
+    stalled = _stalled(facts, active=active)
+    if stalled is not None:
+        reconciling = False
+    progress = (decision.step.reason, decision.step.message)
+    if block is not None:
+        progress = (block.reason, block.message)
+    elif facts.unknown:
+        progress = (facts.unknown_reason, "; ".join(facts.unknown))
+    found = [
+        Verdict(ConditionType.RECONCILING, reconciling, *(progress if reconciling else (Reason.SUCCEEDED, ""))),
+        Verdict(ConditionType.STALLED, stalled is not None, *(stalled or (Reason.SUCCEEDED, ""))),
+        Verdict(
+            ConditionType.SUSPENDED,
+            facts.suspended,
+            Reason.SUSPENDED if facts.suspended else Reason.RESUMED,
+            "spec.suspend is set" if facts.suspended else "",
+        ),
+        _ready(facts, progress, active=active, stalled=stalled),
+    ]
+    if facts.failed is not None:
+        found.append(Verdict(ConditionType.CURRENT, False, *facts.failed))
+    elif active or block is not None:
+        if asked or not facts.serving:
+            found.append(Verdict(ConditionType.CURRENT, False if facts.serving else None, *progress))
+    elif facts.serving and run is not None and run.done and run.succeeded:
+        found.append(Verdict(ConditionType.CURRENT, True, Reason.SUCCEEDED, facts.serving_message))
+    return found
+
+
+def _stalled(facts: Facts, *, active: bool) -> tuple[Reason, str] | None:
+    if facts.suspended:
+        return None
+    block, run = facts.decision.block, facts.decision.step.run
+    if block is not None and block.stalled:
+        return block.reason, block.message
+    if facts.unknown and facts.overdue:
+        return facts.unknown_reason, "; ".join(facts.unknown)
+    if facts.failed is not None and not active and block is None and run is not None and run.trigger in ASKED:
+        return facts.failed
+    return None
+
+
+def _ready(facts: Facts, progress: tuple[Reason, str], *, active: bool, stalled: tuple[Reason, str] | None) -> Verdict:
+    if facts.serving:
+        return Verdict(ConditionType.READY, True, Reason.SUCCEEDED, facts.serving_message)
+    if stalled is not None:
+        return Verdict(ConditionType.READY, False, *stalled)
+    if facts.suspended:
+        return Verdict(ConditionType.READY, False, Reason.SUSPENDED, "suspended before a first version was ready")
+    if facts.failed is not None and not active and facts.decision.block is None:
+        return Verdict(ConditionType.READY, False, *facts.failed)
+    return Verdict(ConditionType.READY, False if facts.decision.block is not None else None, *progress)
+
+
+def state(verdicts: list[Verdict], run: RunStatus | None, *, degraded: bool = False) -> State:
+    """Return the flat summary."""
+    by_type = {v.type: v for v in verdicts}
+    active = run is not None and not run.done
+    if by_type[ConditionType.SUSPENDED].status:
+        return State.SUSPENDED
+    if active and by_type[ConditionType.READY].status is not True:
+        return State.RUNNING
+    if by_type[ConditionType.READY].status is True:
+        return State.DEGRADED if degraded else State.READY
+    if by_type[ConditionType.STALLED].status:
+        return State.FAILED
+    reconciling = by_type[ConditionType.RECONCILING]
+    if reconciling.status and reconciling.reason in {Reason.CONCURRENCY_LIMIT, Reason.QUEUED}:
+        return State.QUEUED
+    return State.PENDING if reconciling.status or run is None else State.FAILED
+
+
+def shown(progress: Progress | None, run: RunStatus | None) -> Progress | None:
+    """Return the progress to show: none once the Run is over."""
+    return None if run is None or run.done else progress
+
+
+def throttled(known: Progress | None, new: Progress | None, *, seconds: float, interval: float) -> Progress | None:
+    """Return the progress to write: the new one on a change of stage, or after 5 % and `interval` seconds; else the known."""
+    if known is None or new is None or known.stage != new.stage:
+        return new
+    return new if new.percent - known.percent >= 5 and seconds >= interval else known
+
+
+def text(progress: Progress | None, run: RunStatus | None) -> str | None:
+    """Return the printer column: stage and percent, or how the last Run ended."""
+    if run is None:
+        return None
+    if not run.done:
+        return f"{progress.stage} {progress.percent}%" if progress is not None else _waiting(run.attempts)
+    if run.succeeded:
+        last = run.attempts[-1].outcome if run.attempts else Outcome.SUCCEEDED
+        return last.value if last in GOOD else "Done"
+    return "Failed"
+
+
+def _waiting(attempts: list[Attempt]) -> str:
+    return attempts[-1].outcome.value if attempts else "Pending"

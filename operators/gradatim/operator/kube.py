@@ -1,0 +1,270 @@
+"""The only module that talks to the Kubernetes API: dicts in, dicts out, over one aiohttp session.
+
+Used by `loop` and `resync`. Credentials come from kopf's own login (service account or kubeconfig), so the watch streams and the calls here
+have one identity; no generated client is imported, which would cost more memory than the rest of the operator. Every error leaves as one of
+the classes below; nothing is retried here but 429 and 503 with their Retry-After, because the work queue owns patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import kopf
+
+from gradatim.api.meta import API_VERSION, FIELD_MANAGER, GROUP, VERSION
+from gradatim.api.reasons import Reason
+from gradatim.operator.errors import OperatorError, TryLater
+
+logger = logging.getLogger(__name__)
+Body = dict[str, Any]
+
+TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+PATIENCE = 3  # tries of a call that the server asks us to repeat
+
+
+class KubeError(OperatorError):
+    """The API server refused a call."""
+
+    def __init__(self, status: int, api_reason: str, message: str) -> None:
+        super().__init__(Reason.RETRYING, f"{status} {api_reason}: {message}")
+        self.status = status
+        self.api_reason = api_reason
+
+
+class NotFound(KubeError):
+    """404."""
+
+
+class Conflict(KubeError):
+    """409 or 422 on a precondition: somebody wrote in between."""
+
+
+class AlreadyExists(KubeError):
+    """409 on create."""
+
+
+class ApiUnreachable(TryLater):
+    """No answer, or one that says later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where a kind lives in the API."""
+
+    group: str
+    version: str
+    plural: str
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Return the URL path of the collection, the object or its subresource."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        parts = [root]
+        if namespace:
+            parts.append(f"namespaces/{namespace}")
+        parts.append(self.plural)
+        if name:
+            parts.append(name)
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+def ours(plural: str) -> Resource:
+    """Return the resource of one of our kinds."""
+    return Resource(GROUP, VERSION, plural)
+
+
+CONFIG_MAPS = Resource("", "v1", "configmaps")
+SECRETS = Resource("", "v1", "secrets")
+EVENTS = Resource("", "v1", "events")
+NAMESPACES = Resource("", "v1", "namespaces")
+
+Credentials = Callable[[], kopf.ConnectionInfo]
+
+
+class Kube:
+    """Calls on the API server. One instance per process; `calls` counts them by verb and resource for the metrics."""
+
+    def __init__(self, credentials: Credentials, observe: Callable[[str, str, int], None] = lambda *_: None) -> None:
+        self._credentials = credentials
+        self._observe = observe
+        self._session: aiohttp.ClientSession | None = None
+        self._info: kopf.ConnectionInfo | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> tuple[aiohttp.ClientSession, kopf.ConnectionInfo]:
+        info = self._credentials()
+        if self._session is None or info != self._info:
+            stale = self._session
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=info.as_ssl_context(), limit=64),
+                headers={"User-Agent": "gradatim-operator", "Accept": "application/json"} | info.as_http_headers(),
+                timeout=TIMEOUT,
+            )
+            self._info = info
+            if stale is not None:
+                asyncio.get_running_loop().create_task(stale.close())
+        return self._session, info
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Body:
+        """Return the object. Raises `NotFound`."""
+        return await self._call("GET", resource.path(namespace, name), resource.plural)
+
+    async def find(self, resource: Resource, namespace: str, name: str) -> Body | None:
+        """Return the object, or None when the server says it is not there."""
+        try:
+            return await self.get(resource, namespace, name)
+        except NotFound:
+            return None
+
+    async def pages(
+        self, resource: Resource, namespace: str = "", *, labels: str = "", limit: int = 500
+    ) -> AsyncIterator[list[Body]]:
+        """Yield the items page by page; an expired page token starts over from the server's newest state."""
+        token = ""
+        while True:
+            params = {"limit": str(limit)} | ({"labelSelector": labels} if labels else {})
+            if token:
+                params["continue"] = token
+            page = await self._call("GET", resource.path(namespace), resource.plural, params=params, verb="LIST")
+            yield page.get("items", [])
+            token = page.get("metadata", {}).get("continue", "")
+            if not token:
+                return
+
+    async def create(self, resource: Resource, namespace: str, body: Body) -> Body:
+        """POST. Raises `AlreadyExists`."""
+        try:
+            return await self._call("POST", resource.path(namespace), resource.plural, body=body)
+        except Conflict as error:
+            raise AlreadyExists(error.status, error.api_reason, error.message) from error
+
+    async def put_status(self, resource: Resource, body: Body) -> Body:
+        """Replace the status of `body`, which carries the resourceVersion that was read. Raises `Conflict`."""
+        metadata = body["metadata"]
+        path = resource.path(metadata.get("namespace", ""), metadata["name"], "status")
+        params = {"fieldManager": FIELD_MANAGER}
+        return await self._call("PUT", path, resource.plural, body=body, params=params, verb="PUT_STATUS")
+
+    async def set_finalizers(self, resource: Resource, body: Body, finalizers: list[str]) -> Body:
+        """Write the list of finalizers, with the resourceVersion of `body` as precondition. Raises `Conflict`."""
+        metadata = body["metadata"]
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
+        path = resource.path(metadata.get("namespace", ""), metadata["name"])
+        return await self._call(
+            "PATCH", path, resource.plural, body=patch, content="application/merge-patch+json", verb="PATCH"
+        )
+
+    async def delete(self, resource: Resource, body: Body) -> None:
+        """Delete exactly the object that was read: uid and resourceVersion are preconditions. Absent is fine."""
+        metadata = body["metadata"]
+        options = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
+        }
+        try:
+            await self._call(
+                "DELETE", resource.path(metadata.get("namespace", ""), metadata["name"]), resource.plural, body=options
+            )
+        except NotFound:
+            return
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        plural: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        content: str = "application/json",
+        verb: str = "",
+    ) -> Body:
+        for attempt in range(1, PATIENCE + 1):
+            session, info = self._open()
+            try:
+                async with session.request(
+                    method,
+                    info.server.rstrip("/") + path,
+                    params=params,
+                    data=None if body is None else json.dumps(body, separators=(",", ":")),
+                    headers={"Content-Type": content} if body is not None else None,
+                    allow_redirects=False,
+                ) as response:
+                    self._observe(verb or method, plural, response.status)
+                    text = await response.text()
+                    if response.status < 300:
+                        return _parsed(text)
+                    wait = _retry_after(response)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                self._observe(verb or method, plural, 0)
+                raise ApiUnreachable(f"the API server did not answer {method} {path}: {error!r}") from error
+            if wait is None or attempt == PATIENCE:
+                raise _error(response.status, text, method, path)
+            await asyncio.sleep(wait)
+        raise AssertionError("unreachable")
+
+
+def _parsed(text: str) -> Body:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ApiUnreachable(f"the API server answered something that is not JSON: {text[:80]!r}") from error
+    if not isinstance(found, dict):
+        raise ApiUnreachable("the API server answered something that is not an object")
+    return found
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """Return how long to wait before repeating, or None when the answer is final."""
+    if response.status not in {429, 503}:
+        return None
+    text = response.headers.get("Retry-After", "1")
+    return min(float(text), 10.0) if text.isdigit() else 1.0
+
+
+def _error(status: int, text: str, method: str, path: str) -> OperatorError:
+    try:
+        found = json.loads(text)
+        reason, message = found.get("reason", ""), found.get("message", "")
+    except (ValueError, AttributeError):
+        reason, message = "", text[:200]
+    detail = f"{method} {path}: {message}"
+    if status == 404:
+        return NotFound(status, reason, detail)
+    if status == 409 or (status == 422 and "resourceVersion" in message):
+        return Conflict(status, reason, detail)
+    if status == 429 or status >= 500:
+        return ApiUnreachable(f"{status} {reason}: {detail}")
+    return KubeError(status, reason, detail)
+
+
+def owner_reference(owner: Body) -> Body:
+    """Return the controller reference to `owner`, an object of our group as read."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def is_owned_by(child: Body, uid: str) -> bool:
+    """Return whether the controller reference of `child` names `uid`."""
+    references = child["metadata"].get("ownerReferences", [])
+    return any(r.get("controller") and r.get("uid") == uid for r in references)

@@ -1,0 +1,111 @@
+"""Takes keys from the queue and runs one pass each; turns errors into waits.
+
+Started by `main` with N workers. A pass reads fresh, so that nothing is decided on an event's copy. It must not know any kind by name beyond
+the table of reconcilers that it is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from gradatim.operator import clock
+from gradatim.operator.errors import TryLater
+from gradatim.operator.kube import Conflict, KubeError, ours
+from gradatim.operator.passes import Context, Reconciler
+from gradatim.operator.queue import Key, Lane, WorkQueue
+
+logger = logging.getLogger(__name__)
+
+
+class Loop:
+    """The workers. `last_progress` is what liveness is fed from: the monotonic time of the last finished pass or idle wait."""
+
+    def __init__(self, context: Context, queue: WorkQueue, reconcilers: Mapping[str, Reconciler]) -> None:
+        self.context = context
+        self.queue = queue
+        self.reconcilers = reconcilers
+        self.last_progress = time.monotonic()
+        self.written: dict[Key, str] = {}
+        self._arrived: dict[Key, float] = {}
+
+    def event(self, key: Key, resource_version: str) -> None:
+        """Take note of a watch event. The echo of our own status write is worth no pass."""
+        if self.written.get(key) == resource_version:
+            return
+        self._arrived.setdefault(key, time.monotonic())
+        self.queue.add(key)
+
+    async def work(self) -> None:
+        """Run passes until the queue is closed."""
+        while True:
+            key = await self.queue.take()
+            started = time.monotonic()
+            outcome = "error"
+            try:
+                outcome = await self._once(key)
+            except asyncio.CancelledError:
+                self.queue.done(key)
+                raise
+            finally:
+                self._measure(key, started, outcome)
+
+    async def _once(self, key: Key) -> str:
+        try:
+            body = await self.context.kube.find(ours(key.plural), key.namespace, key.name)
+            if body is None:
+                self._gone(key)
+                return "gone"
+            body.setdefault("kind", "")
+            result = await self.reconcilers[key.plural](self.context, key, body, clock.now())
+        except Conflict:
+            self.queue.done(key, 0.0)
+            self.queue.add(key)
+            return "conflict"
+        except TryLater as error:
+            wait = self.queue.failed(key, error.delay)
+            logger.warning("pass over %s again in %.1f s: %s", key, wait, error)
+            return "later"
+        except KubeError as error:
+            wait = self.queue.failed(key)
+            logger.error("pass over %s refused by the API server, again in %.1f s: %s", key, wait, error)
+            return "refused"
+        except Exception:  # one object's surprise must not end the work on all others
+            wait = self.queue.failed(key)
+            logger.exception("pass over %s failed, again in %.1f s", key, wait)
+            return "error"
+        if result.written is not None:
+            self.written[key] = result.written
+        self.queue.done(key, result.requeue)
+        self._wake()
+        return "ok"
+
+    def _wake(self) -> None:
+        while self.context.wake:
+            self.queue.add(self.context.wake.pop())
+
+    def _gone(self, key: Key) -> None:
+        self.written.pop(key, None)
+        self.context.dependents.update(key, ())
+        self.context.unreachable_since.pop(key, None)
+        self.context.wake.extend(self.context.slots.release(key))
+        self.queue.done(key)
+        self.queue.forget(key)
+        self._wake()
+
+    def _measure(self, key: Key, started: float, outcome: str) -> None:
+        end = time.monotonic()
+        self.last_progress = end
+        metrics = self.context.metrics
+        metrics.passes.labels(key.plural, outcome).inc()
+        metrics.duration.labels(key.plural).observe(end - started)
+        arrived = self._arrived.pop(key, None)
+        if arrived is not None:
+            metrics.lag.labels(key.plural).observe(end - arrived)
+
+    def enqueue_dependents(self, key: Key) -> None:
+        """Look again at whoever reads `key`."""
+        for reader in self.context.dependents.readers(key):
+            self.queue.add(reader, Lane.EVENT)

@@ -1,0 +1,152 @@
+"""Puts the operator together and runs it: watches, queue, workers, resync, health, metrics.
+
+Called by `python -m gradatim.operator`. When any part fails the whole process ends with an error and is restarted by whoever started it: an
+operator that has lost its watch or its API server must not go on blind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import sys
+import time
+from collections.abc import Mapping
+
+import kopf
+from gradatim.operator.opened import OpenEdges
+
+from gradatim.operator import computeprofile, dataset, ragindex, serving, watches
+from gradatim.operator.dependents import Dependents
+from gradatim.operator.kube import Kube
+from gradatim.operator.loop import Loop
+from gradatim.operator.metrics import Metrics
+from gradatim.operator.passes import Context, Reconciler
+from gradatim.operator.queue import WorkQueue
+from gradatim.operator.resync import Resync
+from gradatim.operator.settings import Settings, SettingsError, load
+from gradatim.operator.slots import Slots
+
+logger = logging.getLogger(__name__)
+DRAIN_SECONDS = 15.0
+
+
+def reconcilers() -> Mapping[str, Reconciler]:
+    """Return the pass of every kind, by plural."""
+    return {
+        "computeprofiles": computeprofile.reconcile,
+        "datasets": dataset.reconcile,
+        "ragindices": ragindex.reconcile,
+    }
+
+
+async def run(settings: Settings) -> int:
+    """Run until a signal (0) or a failure (1)."""
+    kopf_settings = watches.operator_settings()
+    metrics, queue = Metrics(), WorkQueue()
+    metrics.watch_queue(queue)
+    kube = Kube(watches.credentials(kopf_settings), metrics.observe_call)
+    context = Context(
+        kube=kube,
+        edges=OpenEdges(kube, settings),
+        settings=settings,
+        metrics=metrics,
+        slots=Slots(),
+        dependents=Dependents(),
+    )
+    loop = Loop(context, queue, reconcilers())
+    resync = Resync(loop, settings.watch_namespaces)
+    ready = asyncio.Event()
+    health = serving.Health(loop, settings.stall_after, lambda: ready.is_set() and context.slots.primed)
+    servers = [
+        await serving.serve(health.application(settings.resync), settings.listen, settings.health_port),
+        await serving.serve(serving.metrics_application(metrics), settings.listen, settings.metrics_port),
+    ]
+    tasks = {
+        asyncio.create_task(_watch(loop, settings, kopf_settings, ready), name="watches"),
+        asyncio.create_task(_resync(resync, health, settings.resync, ready), name="resync"),
+        asyncio.create_task(_prime(loop, ready), name="prime"),
+        *(asyncio.create_task(loop.work(), name=f"worker-{n}") for n in range(settings.workers)),
+    }
+    try:
+        return await _until_end(tasks)
+    finally:
+        queue.close()
+        await _drain(queue)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for server in servers:
+            await server.cleanup()
+        await context.edges.close()
+        await kube.close()
+
+
+async def _watch(loop: Loop, settings: Settings, kopf_settings: kopf.OperatorSettings, ready: asyncio.Event) -> None:
+    await kopf.operator(
+        registry=watches.registry(loop),
+        settings=kopf_settings,
+        clusterwide=not settings.watch_namespaces,
+        namespaces=settings.watch_namespaces,
+        standalone=True,
+        ready_flag=ready,
+    )
+
+
+async def _resync(resync: Resync, health: serving.Health, interval: float, ready: asyncio.Event) -> None:
+    await ready.wait()
+    while True:
+        await resync.once()
+        health.last_resync = time.monotonic()
+        await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+
+
+async def _prime(loop: Loop, ready: asyncio.Event) -> None:
+    """Open the slots once every object has been looked at, so that no active Run is missed in the count."""
+    await ready.wait()
+    while not loop.queue.quiescent():
+        await asyncio.sleep(0.1)
+    loop.context.slots.primed = True
+    for key in loop.context.slots.all_waiting():
+        loop.queue.add(key)
+    logger.info("every object has been looked at once")
+    await asyncio.Event().wait()
+
+
+async def _until_end(tasks: set[asyncio.Task[None]]) -> int:
+    """Wait for the first task to end: the watches' normal end is a signal, everything else is a failure."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    code = 0
+    for task in done:
+        error = task.exception() if not task.cancelled() else None
+        if error is not None:
+            logger.error("%s failed: %r", task.get_name(), error)
+            code = 1
+        elif task.get_name() != "watches":
+            logger.error("%s ended unexpectedly", task.get_name())
+            code = 1
+    return code
+
+
+async def _drain(queue: WorkQueue) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while queue.in_work():
+                await asyncio.sleep(0.05)
+
+
+def main(env: Mapping[str, str]) -> int:
+    """Configure logging and run. Returns the exit code."""
+    try:
+        settings = load(env)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    kopf.configure(
+        debug=settings.log_level == "DEBUG",
+        quiet=settings.log_level in {"WARNING", "ERROR"},
+        log_format=kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL,
+    )
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    return asyncio.run(run(settings))

@@ -1,0 +1,165 @@
+"""Reads what a pass over an object with Runs needs: the profile, upstream Datasets, the frozen inputs, the active attempt.
+
+Called by the kinds' `observe`. Fresh reads by name only, never a list. A dependency that does not answer is recorded as unknown, so that the
+plan can tell "not there" from "not seen". It decides nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from gradatim.api.common import Validation
+from gradatim.api.computeprofile import ComputeProfile
+from gradatim.api.dataset import Dataset
+from gradatim.api.reasons import Reason
+from gradatim.api.run import ResolvedDataset, RunConfig, Stamp, SuiteDocument, attempt_name, object_path
+from gradatim.api.runstatus import Outcome, RunStatus, StoreIdentity
+from gradatim.operator.edges import Edges
+from gradatim.operator.errors import DependencyError
+from gradatim.operator.kube import CONFIG_MAPS, NAMESPACES, Body, Kube, is_owned_by, ours
+from gradatim.operator.runs.attempts import OVER
+from gradatim.operator.runs.lifecycle import Block
+from gradatim.operator.runs.model import Evidence
+from gradatim.operator.runtimes.base import Observed
+from gradatim.operator.stores.documents import ResultRejected, parse_progress, parse_result
+
+CONFIG_KEY = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Surrounding:
+    """What surrounds an object, as read in this pass."""
+
+    profile: ComputeProfile | None
+    namespace_labels: Mapping[str, str]
+    datasets: tuple[ResolvedDataset, ...] = ()
+    upstream: Mapping[str, str] = field(default_factory=dict)
+    suite: SuiteDocument | None = None
+    block: Block | None = None
+
+
+async def surrounding(
+    kube: Kube, namespace: str, profile: str, dataset_names: Iterable[str], validations: Iterable[Validation]
+) -> Surrounding:
+    """Read the profile, the namespace's labels, the Datasets and the suite that an object names."""
+    found = await kube.find(ours("computeprofiles"), "", profile)
+    space = await kube.find(NAMESPACES, "", namespace)
+    block: Block | None = None
+    resolved: list[ResolvedDataset] = []
+    for name in dataset_names:
+        body = await kube.find(ours("datasets"), namespace, name)
+        known = None if body is None else Dataset.model_validate(body)
+        if known is None:
+            block = block or Block(Reason.DATASET_NOT_FOUND, f"Dataset {name!r} does not exist in this namespace")
+        elif known.status is None or known.status.active is None:
+            block = block or Block(Reason.WAITING_FOR_DATASET, f"Dataset {name!r} has no finished version yet")
+        else:
+            active = known.status.active
+            resolved.append(ResolvedDataset(name=name, digest=active.digest, uri=active.uri))
+    suite = None
+    for validation in validations:
+        if validation.suite_ref is not None:
+            read = await _suite(kube, namespace, validation.suite_ref.name)
+            if isinstance(read, Block):
+                block = block or read
+            else:
+                suite = read
+    return Surrounding(
+        profile=None if found is None else ComputeProfile.model_validate(found),
+        namespace_labels=(space or {}).get("metadata", {}).get("labels", {}),
+        datasets=tuple(resolved),
+        upstream={d.name: d.digest for d in resolved},
+        suite=suite,
+        block=block,
+    )
+
+
+async def _suite(kube: Kube, namespace: str, name: str) -> SuiteDocument | Block:
+    body = await kube.find(CONFIG_MAPS, namespace, name)
+    text = (body or {}).get("data", {}).get("suite.json")
+    if text is None:
+        return Block(Reason.INVALID_SPEC, f"ConfigMap {name!r} with the key suite.json does not exist", stalled=True)
+    try:
+        json.loads(text)
+        return SuiteDocument(name=name, document=text)
+    except ValueError as error:
+        message = f"suite.json of ConfigMap {name!r} is not a usable JSON document: {error}"
+        return Block(Reason.INVALID_SPEC, message[:900], stalled=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The frozen inputs of a Run: the ConfigMap as read and what it holds."""
+
+    body: Body | None
+    config: RunConfig | None
+    conflict: str | None = None
+
+
+async def frozen(kube: Kube, namespace: str, uid: str, run: str) -> Frozen:
+    """Read the ConfigMap of a Run. A foreign one under that name is a conflict, never ours to change."""
+    body = await kube.find(CONFIG_MAPS, namespace, run)
+    return read_frozen(body, uid, run)
+
+
+def read_frozen(body: Body | None, uid: str, run: str) -> Frozen:
+    """Return what a ConfigMap holds for the object `uid`. Pure."""
+    if body is None:
+        return Frozen(None, None)
+    if not is_owned_by(body, uid):
+        return Frozen(body, None, f"ConfigMap {run!r} belongs to somebody else; remove or rename it")
+    try:
+        return Frozen(body, RunConfig.model_validate_json(body.get("data", {}).get(CONFIG_KEY, "")))
+    except ValidationError as error:
+        return Frozen(
+            body, None, f"ConfigMap {run!r} does not hold a RunConfig of this release: {error.error_count()} errors"
+        )
+
+
+async def evidence(edges: Edges, identity: StoreIdentity, run: RunStatus, config: RunConfig | None) -> Evidence:
+    """Look at the active attempt: the runtime's view, its progress and its result."""
+    if run.done or not run.attempts or run.attempts[-1].outcome in OVER:
+        return Evidence(config=config)
+    last = run.attempts[-1]
+    unknown: list[str] = []
+    observed: Observed | None = None
+    try:
+        runtime = await edges.runtime(identity)
+        observed = await runtime.observe(attempt_name(run.name, last.number))
+    except DependencyError as error:
+        unknown.append(error.message)
+    if config is None or (last.outcome is Outcome.RECORDED and observed is not None and observed.phase == "Absent"):
+        return Evidence(config=config, observed=observed, unknown=tuple(unknown))
+    attempt = config.model_copy(update={"attempt": last.number})
+    progress = result = rejected = None
+    try:
+        store = await edges.artifacts(identity, config.object.namespace)
+        raw = await store.read(f"{attempt.attempt_path}/result.json")
+        if raw is not None:
+            result = parse_result(raw, attempt)
+        else:
+            raw = await store.read(f"{attempt.attempt_path}/progress.json")
+            progress = None if raw is None else parse_progress(raw, Stamp.of(attempt))
+    except ResultRejected as error:
+        rejected = str(error)
+    except DependencyError as error:
+        unknown.append(error.message)
+    return Evidence(
+        config=config, observed=observed, progress=progress, result=result, rejected=rejected, unknown=tuple(unknown)
+    )
+
+
+def folder(body: Mapping[str, Any]) -> str:
+    """Return the store folder of an object as read."""
+    metadata = body["metadata"]
+    return object_path(body["kind"], metadata["name"], metadata["uid"])
+
+
+def version_folder(body: Mapping[str, Any], digest: str) -> str:
+    """Return the store folder of one version of an object as read."""
+    return f"{folder(body)}/versions/{digest.removeprefix('sha256:')[:16]}"

@@ -1,0 +1,76 @@
+"""What a ComputeProfile means for an object: whether it may be used, and where its stores are.
+
+Called by the plans of the kinds that run something. Pure. The store identity is copied to status at first use, so that clean-up needs no
+profile; a profile that later points elsewhere stops the object instead of scattering its data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gradatim.api.computeprofile import ComputeProfile
+from gradatim.api.reasons import ConditionType, Reason
+from gradatim.api.runstatus import StoreIdentity
+from gradatim.operator.conditions import find
+from gradatim.operator.runs.lifecycle import Block
+
+
+def identity_of(profile: ComputeProfile) -> StoreIdentity:
+    """Return the addresses and Secret names that the profile stands for."""
+    spec = profile.spec
+    ray = spec.runtime.ray_cluster
+    return StoreIdentity(
+        profile=profile.metadata.name,
+        profile_uid=profile.metadata.uid or "",
+        artifact_root=spec.artifact_store.root,
+        artifact_endpoint=spec.artifact_store.endpoint,
+        artifact_region=spec.artifact_store.region,
+        artifact_secret=spec.artifact_store.operator_secret_name,
+        vector_endpoint=spec.vector_store.endpoint if spec.vector_store else None,
+        vector_secret=spec.vector_store.operator_secret_name if spec.vector_store else None,
+        runtime_address=ray.address if ray else None,
+        runtime_secret=ray.operator_secret_name if ray else None,
+    )
+
+
+def same_stores(known: StoreIdentity, new: StoreIdentity) -> bool:
+    """Return whether data written under `known` is found under `new`."""
+    return (known.artifact_root, known.artifact_endpoint, known.vector_endpoint) == (
+        new.artifact_root,
+        new.artifact_endpoint,
+        new.vector_endpoint,
+    )
+
+
+def usable(
+    name: str,
+    profile: ComputeProfile | None,
+    known: StoreIdentity | None,
+    namespace_labels: Mapping[str, str],
+    workers: int,
+    *,
+    needs_vectors: bool,
+) -> Block | None:
+    """Return why an object of that namespace cannot use the profile, or None."""
+    if profile is None:
+        message = f"ComputeProfile {name!r} does not exist; ask the platform team or set compute.profileRef"
+        return Block(Reason.PROFILE_NOT_FOUND, message)
+    selector = profile.spec.allowed_namespaces.selector.match_labels
+    if any(namespace_labels.get(k) != v for k, v in selector.items()):
+        return Block(Reason.PROFILE_NOT_ALLOWED, f"ComputeProfile {name!r} does not allow this namespace", stalled=True)
+    if workers > profile.spec.limits.max_workers:
+        message = f"compute.workers is {workers}; the profile allows {profile.spec.limits.max_workers}"
+        return Block(Reason.PROFILE_NOT_ALLOWED, message, stalled=True)
+    if needs_vectors and profile.spec.vector_store is None:
+        return Block(Reason.PROFILE_NOT_ALLOWED, f"ComputeProfile {name!r} has no vectorStore", stalled=True)
+    if known is not None and not same_stores(known, identity_of(profile)):
+        message = (
+            f"the data of this object lies in the stores of profile {known.profile!r}; "
+            f"{name!r} has others: recreate the object to move it"
+        )
+        return Block(Reason.PROFILE_IDENTITY_CHANGED, message, stalled=True)
+    ready = find(profile.status.conditions if profile.status else [], ConditionType.READY)
+    if ready is None or ready.status != "True":
+        detail = f": {ready.message}" if ready is not None else " yet"
+        return Block(Reason.PROFILE_NOT_READY, f"ComputeProfile {name!r} is not ready{detail}")
+    return None

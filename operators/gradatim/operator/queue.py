@@ -1,0 +1,198 @@
+"""The work queue: which object is looked at next.
+
+`main` and `resync` add keys, `loop` takes them. A key is in work at most once at a time; one added meanwhile runs again afterwards. Two
+lanes (events before resync) and a fair turn between namespaces keep one busy tenant from starving the rest. In memory only: everything it
+holds can be found again by listing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class Lane(IntEnum):
+    """Which keys go first."""
+
+    EVENT = 0
+    RESYNC = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """One object: kind (its plural), namespace ('' for cluster-scoped), name."""
+
+    plural: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.plural}/{self.namespace}/{self.name}" if self.namespace else f"{self.plural}/{self.name}"
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Keys by namespace, namespaces in turn."""
+
+    by_namespace: OrderedDict[str, deque[Key]] = field(default_factory=OrderedDict)
+
+    def push(self, key: Key) -> None:
+        self.by_namespace.setdefault(key.namespace, deque()).append(key)
+
+    def pop(self) -> Key:
+        namespace, keys = next(iter(self.by_namespace.items()))
+        key = keys.popleft()
+        del self.by_namespace[namespace]
+        if keys:
+            self.by_namespace[namespace] = keys  # to the end of the turn
+        return key
+
+    def remove(self, key: Key) -> None:
+        keys = self.by_namespace[key.namespace]
+        keys.remove(key)
+        if not keys:
+            del self.by_namespace[key.namespace]
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Delays after failures, in seconds: exponential with full jitter above the half."""
+
+    base: float = 1.0
+    cap: float = 300.0
+
+    def delay(self, failures: int, chance: Callable[[], float] = random.random) -> float:
+        """Return the delay after the n-th failure in a row, n from 1."""
+        whole = min(self.cap, self.base * 2 ** min(failures - 1, 30))
+        return float(whole / 2 + whole / 2 * chance())
+
+
+class WorkQueue:
+    """Keyed, de-duplicating, two lanes, fair between namespaces. For one event loop."""
+
+    def __init__(self, backoff: Backoff | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._backoff = backoff or Backoff()
+        self._clock = clock
+        self._lanes = {lane: _Lane() for lane in Lane}
+        self._queued: dict[Key, tuple[Lane, float]] = {}
+        self._in_work: dict[Key, float] = {}
+        self._again: dict[Key, Lane] = {}
+        self._failures: dict[Key, int] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._ready = asyncio.Event()
+        self._closed = False
+
+    def add(self, key: Key, lane: Lane = Lane.EVENT) -> None:
+        """Ask for a look at `key`. A key already waiting moves to the better lane; one in work is looked at again."""
+        if self._closed:
+            return
+        if key in self._in_work:
+            self._again[key] = min(lane, self._again.get(key, lane))
+            return
+        known = self._queued.get(key)
+        if known is not None:
+            if lane < known[0]:
+                self._lanes[known[0]].remove(key)
+                self._lanes[lane].push(key)
+                self._queued[key] = (lane, known[1])
+            return
+        self._lanes[lane].push(key)
+        self._queued[key] = (lane, self._clock())
+        self._ready.set()
+
+    def add_after(self, key: Key, delay: float, lane: Lane = Lane.EVENT) -> None:
+        """Ask for a look in `delay` seconds; an earlier request for the same key stays."""
+        if self._closed:
+            return
+        if delay <= 0:
+            self.add(key, lane)
+            return
+        loop = asyncio.get_running_loop()
+        old = self._timers.get(key)
+        if old is not None:
+            if old.when() <= loop.time() + delay:
+                return
+            old.cancel()
+        self._timers[key] = loop.call_later(delay, self._fire, key, lane)
+
+    def _fire(self, key: Key, lane: Lane) -> None:
+        self._timers.pop(key, None)
+        self.add(key, lane)
+
+    async def take(self) -> Key:
+        """Return the next key and mark it in work. Raises `asyncio.CancelledError` once closed and empty."""
+        while not self._queued:
+            if self._closed:
+                raise asyncio.CancelledError
+            self._ready.clear()
+            await self._ready.wait()
+        lane = next(lane for lane in Lane if self._lanes[lane].by_namespace)
+        key = self._lanes[lane].pop()
+        del self._queued[key]
+        self._in_work[key] = self._clock()
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        return key
+
+    def done(self, key: Key, requeue_after: float | None = None) -> None:
+        """Give `key` back after a good pass."""
+        self._failures.pop(key, None)
+        self._give_back(key, requeue_after)
+
+    def failed(self, key: Key, delay: float | None = None) -> float:
+        """Give `key` back after a failed pass and return the delay until the next: `delay`, or the back-off's."""
+        failures = self._failures.get(key, 0) + 1
+        self._failures[key] = failures
+        wait = self._backoff.delay(failures) if delay is None else delay
+        self._again.pop(key, None)
+        self._give_back(key, wait)
+        return wait
+
+    def _give_back(self, key: Key, requeue_after: float | None) -> None:
+        self._in_work.pop(key, None)
+        again = self._again.pop(key, None)
+        if again is not None:
+            self.add(key, again)
+        elif requeue_after is not None:
+            self.add_after(key, requeue_after)
+
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of an object that is gone."""
+        self._failures.pop(key, None)
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    def close(self) -> None:
+        """Take no more keys; waiting takers end."""
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._ready.set()
+
+    def depth(self, lane: Lane | None = None) -> int:
+        """Return how many keys wait, in one lane or in all."""
+        return sum(1 for found, _ in self._queued.values() if lane is None or found is lane)
+
+    def in_work(self) -> int:
+        """Return how many keys are looked at now."""
+        return len(self._in_work)
+
+    def oldest_age(self) -> float:
+        """Return for how many seconds the oldest waiting key has waited."""
+        return max((self._clock() - at for _, at in self._queued.values()), default=0.0)
+
+    def longest_pass(self) -> float:
+        """Return for how many seconds the longest pass in work has run."""
+        return max((self._clock() - at for at in self._in_work.values()), default=0.0)
+
+    def quiescent(self) -> bool:
+        """Return whether nothing waits and nothing is in work; timers may be set."""
+        return not self._queued and not self._in_work and not self._again

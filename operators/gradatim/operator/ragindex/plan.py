@@ -1,0 +1,321 @@
+"""What should happen to a RAGIndex in this pass.
+
+Called by `reconcile`. Pure. Versions live in `status.history`, newest first; which of them should serve follows from the list and the pin
+alone, and every pass compares it with the alias as read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gradatim.api import gates
+from gradatim.api.build import (
+    RunIdentity,
+    Surroundings,
+    index_refs,
+    index_run_config,
+    store_config,
+    vector_store_config,
+)
+from gradatim.api.ragindex import IndexVersion, Promotion, RAGIndex, RAGIndexStatus
+from gradatim.api.reasons import Reason
+from gradatim.api.run import PreviousVersion, RunConfig, RunObject
+from gradatim.api.runstatus import RunStatus
+from gradatim.operator.clock import parsed, rfc3339, since
+from gradatim.operator.naming import version_label
+from gradatim.operator.observing import Surrounding
+from gradatim.operator.profiles import usable
+from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide
+from gradatim.operator.runs.model import Evidence, Policy, Trigger
+from gradatim.operator.runs.schedule import next_tick
+from gradatim.operator.runs.triggers import Known, spec_digest
+from gradatim.operator.settings import RunSettings
+
+IGNORED = frozenset({"suspend", "refresh", "retry", "compute", "activeDeadlineSeconds", "versions", "retrieval"})
+HISTORY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """The vector store as read. `collection` is where our alias points; `present` tells whether the wanted collection exists."""
+
+    collection: str | None = None
+    present: bool | None = None
+    pointed_at: frozenset[str] = frozenset()
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a pass over a RAGIndex read."""
+
+    index: RAGIndex
+    status: RAGIndexStatus
+    alias: str
+    around: Surrounding
+    evidence: Evidence
+    aliases: Aliases
+    granted: bool
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do. `history` is the list after this pass; `point_alias` is only set once the promotion is recorded."""
+
+    decision: Decision
+    history: tuple[IndexVersion, ...] = ()
+    built: int = 0
+    desired: IndexVersion | None = None
+    promotion: Promotion | None = None
+    point_alias: str | None = None
+    drop: tuple[IndexVersion, ...] = ()
+    forget: tuple[IndexVersion, ...] = ()
+    sweep: bool = False
+    gate_failure: tuple[Reason, str] | None = None
+    problem: tuple[Reason, str] | None = None
+    next_refresh: datetime | None = None
+    requeue: float | None = None
+
+
+def refs(index: RAGIndex) -> list[str]:
+    """Return the Datasets that the index reads."""
+    return index_refs(index.spec)
+
+
+def known_of(world: World) -> Known:
+    """Return what decides about a new Run."""
+    spec, status = world.index.spec, world.status
+    follow = spec.refresh is not None and spec.refresh.on_change and not world.around.block
+    return Known(
+        metadata=world.index.metadata,
+        spec_digest=spec_digest(spec, IGNORED),
+        run=status.run,
+        schedule=spec.refresh,
+        last_tick=status.last_tick,
+        last_requested=status.last_requested,
+        upstream=world.around.upstream if follow else None,
+        built_from=status.upstream if follow else None,
+    )
+
+
+def blocked(world: World) -> Block | None:
+    """Return why nothing can start, or None."""
+    spec = world.index.spec
+    return (
+        usable(
+            spec.compute.profile_ref.name,
+            world.around.profile,
+            world.status.store,
+            world.around.namespace_labels,
+            spec.compute.workers,
+            needs_vectors=True,
+        )
+        or world.around.block
+    )
+
+
+def plan(world: World, settings: RunSettings) -> Plan:
+    """Return the plan of this pass."""
+    spec, status = world.index.spec, world.status
+    pin = spec.versions.pin
+
+    def make_config(run: RunStatus, trigger: Trigger) -> RunConfig:
+        return frozen_inputs(world, run, force=trigger.cause in {"request", "restore"})
+
+    lost = _lost(world)
+    decision = decide(
+        known_of(world),
+        Policy(max_retries=spec.retry.max_retries, deadline=spec.active_deadline_seconds, suspended=spec.suspend),
+        Situation(
+            evidence=world.evidence,
+            block=blocked(world),
+            granted=world.granted,
+            make_config=make_config,
+            now=world.now,
+            settings=settings,
+            frozen=pin is not None,
+            extra=lost,
+        ),
+    )
+    history, built, gate_failure = _with_result(world, decision)
+    desired, problem = _desired(history, pin.digest if pin else None)
+    history = _retired(history, desired, spec.versions.keep, frozenset(status.in_use_by), rfc3339(world.now))
+    promotion, point = _promotion(world, desired)
+    drop, wait = _droppable(world, history, desired)
+    last = parsed(status.last_tick) or world.now
+    done = decision.step.run is not None and decision.step.run.done
+    return Plan(
+        decision=decision,
+        history=history[:HISTORY],
+        built=built,
+        desired=desired,
+        promotion=promotion,
+        point_alias=point,
+        drop=drop,
+        forget=history[HISTORY:],
+        sweep=done and status.run is not None and not status.run.done,
+        gate_failure=gate_failure,
+        problem=problem,
+        next_refresh=next_tick(spec.refresh, world.index.metadata.uid or "", max(last, world.now)),
+        requeue=wait,
+    )
+
+
+def frozen_inputs(world: World, run: RunStatus, *, force: bool) -> RunConfig:
+    """Return the sealed config of a Run. Only called when nothing blocks, so that the profile is there."""
+    metadata, profile = world.index.metadata, world.around.profile
+    if profile is None:
+        raise ValueError("a Run needs a profile")
+    identity = RunIdentity(
+        object=RunObject(
+            kind="RAGIndex",
+            namespace=metadata.namespace or "",
+            name=metadata.name,
+            uid=metadata.uid or "",
+            generation=metadata.generation or 0,
+        ),
+        run=run.name,
+    )
+    ray = profile.spec.runtime.ray_cluster
+    surroundings = Surroundings(
+        store=store_config(profile.spec, metadata.namespace or ""),
+        vector_store=vector_store_config(profile.spec),
+        limits=profile.spec.limits,
+        secrets_path=ray.secrets_path if ray else None,
+        datasets=world.around.datasets,
+        suite=world.around.suite,
+    )
+    active = world.status.active
+    previous = None
+    if active is not None:
+        previous = PreviousVersion(
+            digest=active.digest, uri=active.uri, collection=active.collection, resolved_digest=active.resolved_digest
+        )
+    return index_run_config(identity, world.index.spec, surroundings, previous=previous, force=force)
+
+
+def _lost(world: World) -> Trigger | None:
+    """Return the trigger that rebuilds the active version's collection after the store has lost it."""
+    active, run = world.status.active, world.status.run
+    if active is None or run is None or not run.done or world.aliases.present is not False:
+        return None
+    if run.trigger == "restore" and not run.succeeded:
+        return None
+    return Trigger(f"restore/{active.digest}/{run.name}", "restore")
+
+
+def _with_result(world: World, decision: Decision) -> tuple[tuple[IndexVersion, ...], int, tuple[Reason, str] | None]:
+    """Return the history with the Run's result laid on top, the number of versions built, and why its gates failed."""
+    status, result = world.status, decision.step.finished
+    history = tuple(status.history)
+    if result is None or result.outcome != "Succeeded" or result.index is None:
+        return history, status.versions_built, None
+    output = result.index
+    evaluation = world.index.spec.evaluation
+    baseline = status.active.metrics if status.active else None
+    verdicts = gates.judge(evaluation.gates if evaluation else [], output.metrics, baseline)
+    good = gates.passed(verdicts)
+    before = next((v for v in history if v.digest == output.digest), None)
+    built = status.versions_built + (before is None)
+    version = IndexVersion(
+        digest=output.digest,
+        label=before.label if before else version_label(built),
+        collection=output.collection,
+        uri=output.uri,
+        resolved_digest=output.resolved_digest,
+        encoder_digest=output.encoder_digest,
+        documents=output.documents,
+        chunks=output.chunks,
+        rejected=output.rejected,
+        metrics=output.metrics,
+        gates=verdicts,
+        passed=good,
+        created=result.finished,
+        retired_at=None if good else rfc3339(world.now),
+        run=decision.step.run.name if decision.step.run else None,
+        generation=decision.step.run.generation if decision.step.run else 0,
+    )
+    older = tuple(v for v in history if v.digest != version.digest and v.collection != version.collection)
+    failure = None if good else (gates.failed_reason(verdicts), gates.summary(verdicts))
+    return (version, *older), built, failure
+
+
+def _desired(
+    history: tuple[IndexVersion, ...], pin: str | None
+) -> tuple[IndexVersion | None, tuple[Reason, str] | None]:
+    """Return the version that should serve: the pinned one, else the newest that passed."""
+    usable_versions = [v for v in history if v.passed and not v.collection_dropped]
+    newest = usable_versions[0] if usable_versions else None
+    if pin is None:
+        return newest, None
+    found = next((v for v in usable_versions if v.digest == pin), None)
+    if found is not None:
+        return found, None
+    known = ", ".join(f"{v.label} {v.digest[:19]}" for v in usable_versions) or "none"
+    return None, (Reason.PIN_NOT_FOUND, f"versions.pin {pin[:19]} is not among the kept versions: {known}")
+
+
+def _retired(
+    history: tuple[IndexVersion, ...], desired: IndexVersion | None, keep: int, used: frozenset[str], now: str
+) -> tuple[IndexVersion, ...]:
+    """Mark the versions beyond `keep` as retired and clear the mark of those that are wanted again."""
+    out: list[IndexVersion] = []
+    kept = 0
+    for version in history:
+        wanted = desired is not None and version.digest == desired.digest
+        if not version.passed or version.collection_dropped:
+            out.append(version)
+            continue
+        kept += 1
+        stays = wanted or kept <= keep or version.label in used
+        mark = None if stays else version.retired_at or now
+        out.append(version if mark == version.retired_at else version.model_copy(update={"retired_at": mark}))
+    return tuple(out)
+
+
+def _promotion(world: World, desired: IndexVersion | None) -> tuple[Promotion | None, str | None]:
+    """Return the promotion to record and the collection to point the alias at, once the record has been read back."""
+    recorded = world.status.promotion
+    if desired is None:
+        return recorded, None
+    if recorded is None or recorded.digest != desired.digest or recorded.collection != desired.collection:
+        pinned = world.index.spec.versions.pin is not None
+        reason = Reason.PINNED if pinned else Reason.PROMOTED
+        fresh = Promotion(
+            digest=desired.digest, collection=desired.collection, reason=reason.value, decided_at=rfc3339(world.now)
+        )
+        return fresh, None
+    if world.aliases.known and world.aliases.collection != desired.collection and world.aliases.present is not False:
+        return recorded, desired.collection
+    return recorded, None
+
+
+def _droppable(
+    world: World, history: tuple[IndexVersion, ...], desired: IndexVersion | None
+) -> tuple[tuple[IndexVersion, ...], float | None]:
+    """Return the versions whose time is over and that no alias points at, and the seconds until the next one."""
+    grace = world.index.spec.versions.drop_after_seconds
+    ready: list[IndexVersion] = []
+    waits: list[float] = []
+    in_use = {v.collection for v in history if v.retired_at is None}
+    for version in history:
+        if version.retired_at is None or version.collection_dropped or version.collection in in_use:
+            continue
+        left = grace - since(version.retired_at, world.now)
+        if left > 0:
+            waits.append(left)
+        elif world.aliases.known and version.collection not in world.aliases.pointed_at:
+            settled = desired is None or world.aliases.collection == desired.collection
+            if settled:
+                ready.append(version)
+    return tuple(ready), min(waits, default=None)
+
+
+def stale_in(world: World) -> timedelta | None:
+    """Return the time left until the index counts as stale (negative: it is), or None without a limit."""
+    refresh, checked = world.index.spec.refresh, parsed(world.status.last_checked)
+    if refresh is None or refresh.max_staleness_seconds is None or checked is None:
+        return None
+    return checked + timedelta(seconds=refresh.max_staleness_seconds) - world.now

@@ -1,0 +1,139 @@
+"""One pass over a RAGIndex: read, plan, apply, write status.
+
+Called by `loop`. With `observe` the only modules of this kind that do I/O. The alias moves only after the promotion has been written to status
+and read back; a collection is dropped only after its grace time and when no alias points at it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+from gradatim.api.build import collection_prefix
+from gradatim.api.ragindex import RAGIndex, RAGIndexStatus
+from gradatim.api.reasons import Reason
+from gradatim.api.runstatus import StoreIdentity
+from gradatim.operator import cleanup, observing, running
+from gradatim.operator.clock import rfc3339
+from gradatim.operator.errors import DependencyError, WillNeverWork
+from gradatim.operator.invalid import stalled
+from gradatim.operator.kube import Body, ours
+from gradatim.operator.naming import alias_name
+from gradatim.operator.passes import Context, Outcome
+from gradatim.operator.profiles import identity_of
+from gradatim.operator.queue import Key
+from gradatim.operator.ragindex import observe
+from gradatim.operator.ragindex.plan import Plan, World, plan, refs, stale_in
+from gradatim.operator.ragindex.status import status
+from gradatim.operator.reading import InvalidSpecError, typed, typed_status
+from gradatim.operator.runs.model import Evidence
+from gradatim.operator.runs.schedule import ScheduleError
+from gradatim.operator.writing import add_finalizer, has_finalizer, write
+
+RESOURCE = ours("ragindices")
+
+
+async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Outcome:
+    """Bring the RAGIndex closer to its spec."""
+    known = typed_status(RAGIndexStatus, body)
+    if body["metadata"].get("deletionTimestamp"):
+        return await cleanup.finalize(
+            context, key, body, identity=known.store, run=known.run, alias=known.alias, now=now
+        )
+    generation = body["metadata"]["generation"]
+    try:
+        index = typed(RAGIndex, body)
+        return await _pass(context, key, body, index, known, now)
+    except (InvalidSpecError, ScheduleError) as error:
+        context.slots.release(key)
+        broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
+        return await write(context, key, body, broken, known.conditions, None)
+    except WillNeverWork as error:
+        broken = stalled(known, error.reason, error.message, generation=generation, now=rfc3339(now))
+        return await write(context, key, body, broken, known.conditions, context.settings.resync)
+
+
+async def _pass(
+    context: Context, key: Key, body: Body, index: RAGIndex, known: RAGIndexStatus, now: datetime
+) -> Outcome:
+    spec, runs, uid = index.spec, context.settings.runs, index.metadata.uid or ""
+    profile_name = spec.compute.profile_ref.name
+    context.dependents.update(key, running.reads(key, profile_name, refs(index)))
+    around = await observing.surrounding(context.kube, key.namespace, profile_name, refs(index), [spec.validation])
+    identity = known.store or (identity_of(around.profile) if around.profile else None)
+    alias = alias_name(key.namespace, key.name, uid)
+    evidence = Evidence()
+    if known.run is not None and not known.run.done and identity is not None:
+        held = await observing.frozen(context.kube, key.namespace, uid, known.run.name)
+        if held.conflict is not None:
+            raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
+        evidence = await observing.evidence(context.edges, identity, known.run, held.config)
+    seen, troubles = await observe.aliases(context.edges, identity, alias, known)
+    world = World(
+        index=index,
+        status=known,
+        alias=alias,
+        around=around,
+        evidence=evidence,
+        aliases=seen,
+        granted=running.granted(context, key, around.profile),
+        now=now,
+    )
+    planned = plan(world, runs)
+    running.count(context, key, around.profile, planned.decision)
+    if planned.decision.start is not None and not has_finalizer(body):
+        body = await add_finalizer(context, RESOURCE, body)
+    run, more = await running.act(context, key, body, identity, planned.decision, evidence)
+    step = dataclasses.replace(planned.decision.step, run=run)
+    planned = dataclasses.replace(planned, decision=dataclasses.replace(planned.decision, step=step))
+    dropped, worse = await _vectors(context, body, world, planned, identity)
+    troubles += more + worse
+    late = running.overdue(context, key, bool(troubles or evidence.unknown), now)
+    new = status(world, planned, runs, identity=identity, dropped=dropped, troubles=tuple(troubles), overdue=late)
+    return await write(context, key, body, new, known.conditions, _delay(world, planned, known, troubles))
+
+
+async def _vectors(
+    context: Context, body: Body, world: World, planned: Plan, identity: StoreIdentity | None
+) -> tuple[frozenset[str], list[running.Trouble]]:
+    """Switch the alias and remove what nobody needs. Returns the digests whose collections are gone."""
+    dropped: set[str] = set()
+    if identity is None or not (planned.point_alias or planned.drop or planned.sweep or planned.forget):
+        return frozenset(), []
+    metadata = world.index.metadata
+    try:
+        vectors = await context.edges.vectors(identity)
+        if planned.point_alias is not None:
+            await vectors.put_alias(world.alias, planned.point_alias)
+        store = await context.edges.artifacts(identity, metadata.namespace or "")
+        for version in (*planned.drop, *(v for v in planned.forget if not v.collection_dropped)):
+            await vectors.delete_collection(version.collection)
+            await store.delete(observing.version_folder(body, version.digest), within=observing.folder(body))
+            dropped.add(version.digest)
+        if planned.sweep:
+            keep = {v.collection for v in planned.history} | set((await vectors.aliases()).values())
+            for name in await vectors.collections(collection_prefix(metadata.uid or "")):
+                if name not in keep:
+                    await vectors.delete_collection(name)
+    except DependencyError as error:
+        context.metrics.dependency_errors.labels(error.dependency).inc()
+        return frozenset(dropped), [(error.reason, error.message)]
+    return frozenset(dropped), []
+
+
+def _delay(world: World, planned: Plan, known: RAGIndexStatus, troubles: list[running.Trouble]) -> float | None:
+    step, block = planned.decision.step, planned.decision.block
+    ended = step.run is not None and step.run.done and known.run is not None and not known.run.done
+    moving = planned.promotion != known.promotion or planned.point_alias is not None
+    refresh = None if planned.next_refresh is None else (planned.next_refresh - world.now).total_seconds() + 0.5
+    stale = stale_in(world)
+    until_stale = stale.total_seconds() + 1 if stale is not None and stale.total_seconds() > 0 else None
+    return running.soonest(
+        step.requeue,
+        0.0 if ended or moving else None,
+        refresh,
+        until_stale,
+        planned.requeue,
+        5.0 if troubles else None,
+        5.0 if block is not None and not block.stalled else None,
+    )

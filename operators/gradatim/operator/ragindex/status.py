@@ -1,0 +1,200 @@
+"""The status of a RAGIndex, from what was observed and planned.
+
+Called by `reconcile`. Pure. `active` follows the alias as read, never the wish: what status calls active is what a query gets.
+"""
+
+from __future__ import annotations
+
+from gradatim.api.ragindex import Candidate, IndexVersion, RAGIndexStatus
+from gradatim.api.reasons import ConditionType, Reason
+from gradatim.api.run import RunResult
+from gradatim.api.runstatus import Metrics, StoreIdentity
+from gradatim.operator import jobstatus
+from gradatim.operator.clock import rfc3339, since
+from gradatim.operator.conditions import Verdict, find, merged, reason_of
+from gradatim.operator.dataset.status import sources_verdict
+from gradatim.operator.jobstatus import Facts
+from gradatim.operator.ragindex.plan import Plan, World, stale_in
+from gradatim.operator.settings import RunSettings
+
+MAIN_METRICS = ("ndcg@10", "recall@10", "mrr")
+
+
+def status(
+    world: World,
+    plan: Plan,
+    settings: RunSettings,
+    *,
+    identity: StoreIdentity | None,
+    dropped: frozenset[str] = frozenset(),
+    troubles: tuple[tuple[Reason, str], ...] = (),
+    overdue: bool = False,
+) -> RAGIndexStatus:
+    """Return the status to write. `dropped` are digests whose collections were removed in this pass."""
+    old, step = world.status, plan.decision.step
+    now, generation = rfc3339(world.now), world.index.metadata.generation or 0
+    history = [v.model_copy(update={"collection_dropped": True}) if v.digest in dropped else v for v in plan.history]
+    active = _active(world, history)
+    result = step.finished
+    facts = Facts(
+        decision=plan.decision,
+        suspended=world.index.spec.suspend,
+        serving=active is not None,
+        serving_message="" if active is None else _serving(active),
+        failed=_failed(world, plan),
+        unknown=tuple(m for _, m in troubles) + world.evidence.unknown,
+        overdue=overdue,
+        unknown_reason=troubles[0][0] if troubles else Reason.RETRYING,
+    )
+    left = stale_in(world) if result is None else None
+    degraded = left is not None and left.total_seconds() <= 0
+    verdicts = [*jobstatus.common(facts), *_stages(world, plan, result), *_degraded(world, degraded=degraded)]
+    if plan.problem is not None:
+        verdicts = [v for v in verdicts if v.type not in {ConditionType.STALLED, ConditionType.CURRENT}]
+        verdicts += [
+            Verdict(t, t is ConditionType.STALLED, *plan.problem)
+            for t in (ConditionType.STALLED, ConditionType.CURRENT)
+        ]
+    progress = jobstatus.throttled(
+        old.progress,
+        jobstatus.shown(world.evidence.progress.progress if world.evidence.progress else old.progress, step.run),
+        seconds=since(old.progress.updated if old.progress else None, world.now),
+        interval=settings.progress_interval,
+    )
+    trigger = plan.decision.trigger
+    good = result is not None and result.outcome in {"Succeeded", "Unchanged"}
+    vectors = world.around.profile.spec.vector_store if world.around.profile else None
+    return old.model_copy(
+        update={
+            "observed_generation": generation,
+            "state": jobstatus.state(verdicts, step.run, degraded=degraded),
+            "conditions": merged(old.conditions, verdicts, generation=generation, now=now),
+            "alias": world.alias,
+            "endpoint": vectors.endpoint if vectors else old.endpoint,
+            "grpc_endpoint": vectors.grpc_endpoint if vectors else old.grpc_endpoint,
+            "active": active,
+            "candidate": _candidate(plan),
+            "promotion": plan.promotion,
+            "history": history,
+            "versions_built": plan.built,
+            "run": step.run,
+            "progress": progress,
+            "progress_text": jobstatus.text(progress, step.run),
+            "quality_text": None if active is None else _quality(active.metrics),
+            "validation": result.validation if result and result.validation else old.validation,
+            "rejections": result.rejections if good and result else old.rejections,
+            "upstream": _upstream(world) if good else old.upstream,
+            "last_checked": result.finished if good and result else old.last_checked,
+            "next_refresh": rfc3339(plan.next_refresh) if plan.next_refresh else None,
+            "last_tick": trigger.tick if trigger and trigger.tick else old.last_tick,
+            "last_requested": trigger.requested if trigger and trigger.requested else old.last_requested,
+            "store": old.store or identity,
+        }
+    )
+
+
+def _active(world: World, history: list[IndexVersion]) -> IndexVersion | None:
+    """Return the version that the alias points at; the known one while the store cannot be asked."""
+    if not world.aliases.known:
+        return world.status.active
+    at = world.aliases.collection
+    if at is None:
+        return None if world.status.active is None else world.status.active
+    return next((v for v in history if v.collection == at), world.status.active)
+
+
+def _serving(version: IndexVersion) -> str:
+    quality = _quality(version.metrics)
+    text = f"{version.label}: {version.documents} documents, {version.chunks} chunks"
+    return f"{text}, {quality}" if quality else text
+
+
+def _quality(metrics: Metrics) -> str | None:
+    for name in MAIN_METRICS:
+        found = next((m for m in metrics if m.name == name), None)
+        if found is not None:
+            return f"{name} {found.value:.3f}"
+    return None
+
+
+def _failed(world: World, plan: Plan) -> tuple[Reason, str] | None:
+    step = plan.decision.step
+    if plan.gate_failure is not None:
+        return plan.gate_failure
+    if step.failure is not None:
+        return step.reason, step.message
+    before, after = world.status.run, step.run
+    if before is None or after is None or before.name != after.name or not before.done:
+        return None
+    known = find(world.status.conditions, ConditionType.CURRENT)
+    if known is None or known.status == "True" or known.reason == Reason.PIN_NOT_FOUND.value:
+        return None
+    if before.succeeded and known.reason not in {Reason.GATE_FAILED.value, Reason.GATE_UNPROVEN.value}:
+        return None
+    return reason_of(known.reason, Reason.USER_ERROR), known.message
+
+
+def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]:
+    """Return SourcesResolved, DataValid, Built and Evaluated."""
+    step, found = plan.decision.step, dict[ConditionType, Verdict]()
+    if result is not None:
+        good = result.outcome in {"Succeeded", "Unchanged"}
+        found[ConditionType.SOURCES_RESOLVED] = sources_verdict(result.reason, step.message, good=good)
+        if result.validation is not None:
+            summary = result.validation
+            reason = Reason.SUCCEEDED if summary.success else Reason.DATA_INVALID
+            text = f"{summary.evaluated} expectations on {summary.rows} documents, {summary.failed} failed"
+            found[ConditionType.DATA_VALID] = Verdict(ConditionType.DATA_VALID, summary.success, reason, text)
+        elif good:
+            found[ConditionType.DATA_VALID] = Verdict(ConditionType.DATA_VALID, True, Reason.NOT_REQUESTED)
+        built_reason = Reason.UNCHANGED if result.outcome == "Unchanged" else Reason.SUCCEEDED
+        message = "" if result.index is None else f"{result.index.chunks} chunks, {result.index.embedded} embedded anew"
+        found[ConditionType.BUILT] = Verdict(
+            ConditionType.BUILT, good, built_reason if good else step.reason, message if good else step.message
+        )
+        if result.index is not None:
+            found[ConditionType.EVALUATED] = _evaluated(world, plan)
+    for kind in (
+        ConditionType.SOURCES_RESOLVED,
+        ConditionType.DATA_VALID,
+        ConditionType.BUILT,
+        ConditionType.EVALUATED,
+    ):
+        if find(world.status.conditions, kind) is None and kind not in found:
+            found[kind] = Verdict(kind, None, Reason.PENDING)
+    return list(found.values())
+
+
+def _evaluated(world: World, plan: Plan) -> Verdict:
+    evaluation = world.index.spec.evaluation
+    if evaluation is None or evaluation.questions is None:
+        return Verdict(ConditionType.EVALUATED, True, Reason.NOT_REQUESTED, "no evaluation.questions")
+    if plan.gate_failure is not None:
+        return Verdict(ConditionType.EVALUATED, False, *plan.gate_failure)
+    newest = plan.history[0] if plan.history else None
+    return Verdict(ConditionType.EVALUATED, True, Reason.SUCCEEDED, _quality(newest.metrics) or "" if newest else "")
+
+
+def _degraded(world: World, *, degraded: bool) -> list[Verdict]:
+    if degraded:
+        message = f"the sources were last found current at {world.status.last_checked}; maxStalenessSeconds is exceeded"
+        return [Verdict(ConditionType.DEGRADED, True, Reason.STALE, message)]
+    return [Verdict(ConditionType.DEGRADED, False, Reason.SUCCEEDED)]
+
+
+def _candidate(plan: Plan) -> Candidate | None:
+    run = plan.decision.step.run
+    if run is not None and not run.done:
+        return Candidate(run=run.name, message=plan.decision.step.message)
+    newest = plan.history[0] if plan.history else None
+    if newest is not None and not newest.passed and run is not None and newest.run == run.name:
+        refused = next((g.message for g in newest.gates if not g.passed), "")
+        return Candidate(
+            run=run.name, stage="Refused", digest=newest.digest, collection=newest.collection, message=refused
+        )
+    return None
+
+
+def _upstream(world: World) -> dict[str, str]:
+    config = world.evidence.config
+    return {d.name: d.digest for d in config.datasets} if config is not None else dict(world.around.upstream)

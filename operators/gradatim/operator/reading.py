@@ -1,0 +1,41 @@
+"""Turns an object as read into typed values, or into a status that says what is wrong with it.
+
+Called by the kinds' reconcile. The schema has refused most mistakes at apply; what arrives here all the same (an older CRD, a cron line, a
+rule that CEL cannot express) ends as Stalled/InvalidSpec, never as a crash.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from gradatim.api.base import ReadModel
+from gradatim.operator.kube import Body
+
+M = TypeVar("M", bound=ReadModel)
+
+
+class InvalidSpecError(ValueError):
+    """The spec cannot be used; the message names the fields."""
+
+
+def typed(model: type[M], body: Body) -> M:
+    """Return the typed object. Raises `InvalidSpecError`."""
+    slim = {k: v for k, v in body.items() if k != "status"}
+    try:
+        return model.model_validate(slim)
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()[:5]
+        )
+        raise InvalidSpecError(found) from error
+
+
+def typed_status(model: type[M], body: Body) -> M:
+    """Return the typed status; one that this release cannot read counts as never written, since it can be rebuilt."""
+    try:
+        return model.model_validate(body.get("status") or {})
+    except ValidationError:
+        return model()

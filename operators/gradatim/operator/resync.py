@@ -1,0 +1,75 @@
+"""The safety net under the watches: lists every kind from time to time and looks at what changed unseen.
+
+Run by `main` beside the loop. One paged list per kind; an object whose resourceVersion has not been seen, whose refresh is due or that has
+vanished is enqueued in the slow lane. Frozen inputs that no Run names are removed. Losing the API server raises: the process must not go on
+blind.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from gradatim.api.kinds import KINDS
+from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER
+from gradatim.operator import clock
+from gradatim.operator.applying import MANAGER
+from gradatim.operator.kube import CONFIG_MAPS, Body, ours
+from gradatim.operator.loop import Loop
+from gradatim.operator.queue import Key, Lane
+
+logger = logging.getLogger(__name__)
+YOUNG = timedelta(minutes=10)  # a Run freezes its inputs just before its status names it
+
+
+class Resync:
+    """Remembers the resourceVersions of the last list; nothing more."""
+
+    def __init__(self, loop: Loop, namespaces: Iterable[str]) -> None:
+        self._loop = loop
+        self._namespaces = tuple(namespaces) or ("",)
+        self._seen: dict[Key, str] = {}
+
+    async def once(self) -> None:
+        """List everything once."""
+        present: dict[Key, str] = {}
+        names: dict[str, set[str]] = {}
+        for kind in KINDS:
+            number = 0
+            for namespace in self._namespaces if kind.namespaced else ("",):
+                async for page in self._loop.context.kube.pages(ours(kind.plural), namespace):
+                    for item in page:
+                        number += 1
+                        self._look(kind.plural, item, present, names)
+            self._loop.context.metrics.objects.labels(kind.plural).set(number)
+        for key in self._seen.keys() - present.keys():
+            self._loop.queue.add(key, Lane.RESYNC)
+        self._seen = present
+        await self._strays(names)
+        self._loop.context.metrics.resyncs.inc()
+
+    def _look(self, plural: str, item: Body, present: dict[Key, str], names: dict[str, set[str]]) -> None:
+        metadata = item["metadata"]
+        key = Key(plural, metadata.get("namespace", ""), metadata["name"])
+        version = metadata["resourceVersion"]
+        present[key] = version
+        run = item.get("status", {}).get("run", {}).get("name")
+        names.setdefault(metadata["uid"], set()).update({run} if run else set())
+        if self._seen.get(key) != version and self._loop.written.get(key) != version:
+            self._loop.queue.add(key, Lane.RESYNC)
+
+    async def _strays(self, names: dict[str, set[str]]) -> None:
+        """Remove frozen inputs whose object lives and names another Run. Those of deleted objects the garbage collector takes."""
+        kube = self._loop.context.kube
+        labels = f"{LABEL_MANAGED_BY}={MANAGER},{LABEL_KIND}"
+        for namespace in self._namespaces:
+            async for page in kube.pages(CONFIG_MAPS, namespace, labels=labels):
+                for item in page:
+                    owner = item["metadata"].get("labels", {}).get(LABEL_OWNER, "")
+                    wanted = names.get(owner)
+                    born = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
+                    young = clock.now() - born < YOUNG
+                    if wanted is not None and item["metadata"]["name"] not in wanted and not young:
+                        logger.info("removing stray ConfigMap %s", item["metadata"]["name"])
+                        await kube.delete(CONFIG_MAPS, item)

@@ -1,0 +1,82 @@
+"""What the passes of all kinds with Runs do alike: slots, frozen inputs, actions, overdue dependencies.
+
+Called by the kinds' reconcile, so that a kind adds only what is its own. It reads nothing; the kind's `observe` has read everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from gradatim.api.computeprofile import ComputeProfile
+from gradatim.api.reasons import Reason
+from gradatim.api.runstatus import RunStatus, StoreIdentity
+from gradatim.operator import applying
+from gradatim.operator.errors import DependencyError
+from gradatim.operator.kube import Body
+from gradatim.operator.passes import Context
+from gradatim.operator.queue import Key
+from gradatim.operator.runs.lifecycle import Decision
+from gradatim.operator.runs.model import Evidence, Submit
+
+Trouble = tuple[Reason, str]
+
+
+def reads(key: Key, profile: str, datasets: Iterable[str]) -> list[Key]:
+    """Return the keys whose change makes this object worth another look."""
+    return [Key("computeprofiles", "", profile), *(Key("datasets", key.namespace, d) for d in datasets)]
+
+
+def granted(context: Context, key: Key, profile: ComputeProfile | None) -> bool:
+    """Return whether the profile has room for one more Run of this object."""
+    if profile is None:
+        return True
+    return context.slots.may_start(key, profile.metadata.name, profile.spec.limits.max_concurrent_runs)
+
+
+def count(context: Context, key: Key, profile: ComputeProfile | None, decision: Decision) -> None:
+    """Count the Run in the profile's slots, and wake whoever waited for the one that ended."""
+    run = decision.step.run
+    if run is not None and not run.done:
+        if profile is not None:
+            context.slots.take(key, profile.metadata.name)
+    elif not decision.wants_slot:
+        context.wake.extend(context.slots.release(key))
+
+
+async def act(
+    context: Context, key: Key, body: Body, identity: StoreIdentity | None, decision: Decision, evidence: Evidence
+) -> tuple[RunStatus | None, list[Trouble]]:
+    """Take the Run's actions. Returns the record to write and what did not answer. Raises `WillNeverWork`."""
+    run, troubles = decision.step.run, list[Trouble]()
+    if identity is None or run is None:
+        return run, troubles
+    try:
+        if decision.start is not None:
+            if decision.replaced is not None:
+                await applying.discard(context.kube, context.edges, identity, body, decision.replaced)
+            config = await applying.freeze(context.kube, body, decision.start)
+            run = run.model_copy(update={"config_digest": config.digest})
+        await applying.take(decision.step.actions, context.edges, identity, run, evidence.config)
+        if any(isinstance(a, Submit) for a in decision.step.actions):
+            context.metrics.attempts.labels(key.plural).inc()
+    except DependencyError as error:
+        context.metrics.dependency_errors.labels(error.dependency).inc()
+        troubles.append((error.reason, error.message))
+    if decision.step.run is not None and decision.step.run.done and decision.step.finished is not None:
+        context.metrics.finished.labels(key.plural, decision.step.finished.outcome).inc()
+    return run, troubles
+
+
+def overdue(context: Context, key: Key, unknown: bool, now: datetime) -> bool:  # noqa: FBT001
+    """Return whether a dependency of this object has been silent for longer than its deadline."""
+    if not unknown:
+        context.unreachable_since.pop(key, None)
+        return False
+    first = context.unreachable_since.setdefault(key, now)
+    return (now - first).total_seconds() > context.settings.runs.dependency_deadline
+
+
+def soonest(*delays: float | None) -> float | None:
+    """Return the shortest delay that is set."""
+    return min((d for d in delays if d is not None), default=None)

@@ -1,0 +1,126 @@
+"""One step of a Run: the record to write next and the actions that the record, as read, already allows.
+
+Called by the plans of Dataset and RAGIndex. Pure. The order is the safety: an attempt is written to status first, handed to the runtime in a
+later pass, and replaced only when it is over.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from gradatim.api.reasons import Reason
+from gradatim.api.runstatus import Attempt, Failure, Outcome, RunStatus
+from gradatim.operator.clock import parsed, rfc3339, since
+from gradatim.operator.conditions import reason_of
+from gradatim.operator.runs import attempts as rules
+from gradatim.operator.runs.model import Evidence, Kill, Policy, RequestStop, Step, Submit
+from gradatim.operator.runtimes.base import Phase
+from gradatim.operator.settings import RunSettings
+
+KEPT_ATTEMPTS = 20
+
+
+def advance(
+    run: RunStatus, evidence: Evidence, policy: Policy, settings: RunSettings, now: datetime, *, stop: str | None = None
+) -> Step:
+    """Return the next step of an active Run. `stop` asks for its end and says why: suspend, a new spec, deletion."""
+    if run.done:
+        return Step(run=run)
+    last = rules.judged(run.attempts[-1], evidence, policy, settings, now)
+    current = run.model_copy(update={"attempts": [*run.attempts[:-1], last]})
+    if last.outcome in rules.GOOD and evidence.result is not None:
+        done = current.model_copy(update={"done": True, "succeeded": True})
+        return Step(run=done, finished=evidence.result, reason=Reason.SUCCEEDED)
+    if last.outcome in rules.OVER:
+        return _after(current, last, evidence, policy, settings, now, stop)
+    if stop is not None or current.stop_requested_at is not None:
+        return _stopping(current, last, evidence, settings, now, stop or current.stop_reason or "")
+    return _running(current, last, evidence, settings, now)
+
+
+def _after(
+    run: RunStatus,
+    last: Attempt,
+    evidence: Evidence,
+    policy: Policy,
+    settings: RunSettings,
+    now: datetime,
+    stop: str | None,
+) -> Step:
+    """The last attempt is over without success."""
+    message = last.message or ""
+    if last.outcome is Outcome.STOPPED or stop is not None:
+        if policy.suspended:
+            return Step(run=run, reason=Reason.SUSPENDED, message="suspended; resume continues from here")
+        if stop is not None:
+            return Step(run=run.model_copy(update={"done": True}), reason=Reason.SUSPENDED, message=stop, requeue=0.0)
+    retry = last.outcome is Outcome.STOPPED or rules.may_retry(run.attempts, policy.max_retries)
+    if not retry:
+        done = run.model_copy(update={"done": True, "succeeded": False})
+        reason = reason_of(last.reason, Reason.USER_ERROR)
+        if last.failure in rules.RETRYABLE:
+            message = f"{len(run.attempts)} attempts failed, the last: {message}"
+        return Step(
+            run=done,
+            finished=evidence.result,
+            failure=last.failure or Failure.USER,
+            reason=reason,
+            message=message,
+        )
+    if last.outcome is not Outcome.STOPPED and run.not_before is None:
+        wait = rules.retry_delay(run.attempts, settings)
+        later = run.model_copy(update={"not_before": rfc3339(now + timedelta(seconds=wait))})
+        return Step(run=later, reason=Reason.RETRYING, message=_retrying(last), requeue=wait)
+    start = parsed(run.not_before)
+    if start is not None and now < start:
+        wait = (start - now).total_seconds()
+        return Step(run=run, reason=Reason.RETRYING, message=_retrying(last), requeue=wait)
+    recorded = Attempt(number=last.number + 1, recorded_at=rfc3339(now))
+    update = {
+        "attempts": [*run.attempts, recorded][-KEPT_ATTEMPTS:],
+        "not_before": None,
+        "stop_requested_at": None,
+        "stop_reason": None,
+    }
+    return Step(run=run.model_copy(update=update), reason=Reason.RECORDED, requeue=0.0)
+
+
+def _retrying(last: Attempt) -> str:
+    return f"attempt {last.number} failed ({last.failure}): {last.message or 'no message'}; another follows"
+
+
+def _stopping(
+    run: RunStatus, last: Attempt, evidence: Evidence, settings: RunSettings, now: datetime, reason: str
+) -> Step:
+    observed = evidence.observed
+    if last.outcome is Outcome.RECORDED and observed is not None and observed.phase is Phase.ABSENT:
+        never = last.model_copy(update={"outcome": Outcome.STOPPED, "finished_at": rfc3339(now)})
+        return Step(run=run.model_copy(update={"attempts": [*run.attempts[:-1], never]}), requeue=0.0, message=reason)
+    if run.stop_requested_at is None:
+        asked = run.model_copy(update={"stop_requested_at": rfc3339(now), "stop_reason": reason})
+        return Step(run=asked, actions=(RequestStop(reason),), message=f"stopping: {reason}", requeue=settings.poll_min)
+    waited = since(run.stop_requested_at, now)
+    if waited < settings.stop_grace:
+        return Step(run=run, actions=(RequestStop(reason),), message=f"stopping: {reason}", requeue=settings.poll_min)
+    return Step(
+        run=run, actions=(Kill(last.number),), message=f"stopping by force: {reason}", requeue=settings.poll_min
+    )
+
+
+def _running(run: RunStatus, last: Attempt, evidence: Evidence, settings: RunSettings, now: datetime) -> Step:
+    observed = evidence.observed
+    if last.outcome is Outcome.RECORDED and observed is not None and observed.phase is Phase.ABSENT:
+        return Step(run=run, actions=(Submit(last.number),), reason=Reason.IN_PROGRESS, requeue=settings.poll_min)
+    if rules.silent(last, evidence, settings, now):
+        message = f"no sign of life for {settings.heartbeat_timeout:g} s; stopping the attempt"
+        return Step(
+            run=run,
+            actions=(Kill(last.number),),
+            reason=Reason.HEARTBEAT_LOST,
+            message=message,
+            requeue=settings.poll_min,
+        )
+    age = since(last.started_at or last.recorded_at, now)
+    wait = min(max(age / 10, settings.poll_min), settings.poll_max)
+    message = "; ".join(evidence.unknown) or f"attempt {last.number} is running"
+    return Step(run=run, reason=Reason.IN_PROGRESS, message=message, requeue=wait)

@@ -1,0 +1,101 @@
+"""From "what is due" and "how does the active Run stand" to one decision per pass.
+
+Called by the plans of Dataset and RAGIndex, which add what is particular to them. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from gradatim.api.reasons import Reason
+from gradatim.api.run import RunConfig
+from gradatim.api.runstatus import Attempt, RunStatus
+from gradatim.operator.clock import rfc3339
+from gradatim.operator.naming import run_name
+from gradatim.operator.runs.engine import advance
+from gradatim.operator.runs.model import Evidence, Policy, Step, Trigger
+from gradatim.operator.runs.triggers import Known, due, superseded
+from gradatim.operator.settings import RunSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Why no Run can start. `stalled`: somebody has to act; otherwise it clears by itself."""
+
+    reason: Reason
+    message: str
+    stalled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the lifecycle needs to know besides the object."""
+
+    evidence: Evidence
+    block: Block | None
+    granted: bool
+    make_config: Callable[[RunStatus, Trigger], RunConfig]
+    now: datetime
+    settings: RunSettings
+    frozen: bool = False
+    extra: Trigger | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What happens to Runs in this pass. `start` carries the config to freeze; `replaced` is the Run that made room."""
+
+    step: Step
+    start: RunConfig | None = None
+    trigger: Trigger | None = None
+    replaced: RunStatus | None = None
+    block: Block | None = None
+    wants_slot: bool = False
+
+
+def decide(known: Known, policy: Policy, situation: Situation) -> Decision:
+    """Return the decision of this pass."""
+    run = known.run
+    if run is not None and not run.done:
+        return _active(run, known, policy, situation)
+    if policy.suspended or situation.frozen:
+        return Decision(Step(run=run))
+    trigger = due(known, situation.now) or situation.extra
+    if trigger is None:
+        return Decision(Step(run=run), block=situation.block)
+    if situation.block is not None:
+        return Decision(Step(run=run), block=situation.block)
+    if not situation.granted:
+        message = "the profile's limit of concurrent Runs is reached"
+        return Decision(Step(run=run), block=Block(Reason.CONCURRENCY_LIMIT, message), wants_slot=True)
+    fresh = RunStatus(
+        name=run_name(known.metadata.name, known.metadata.uid or "", trigger.id),
+        trigger=trigger.cause,
+        generation=known.metadata.generation or 0,
+        spec_digest=known.spec_digest,
+        created=rfc3339(situation.now),
+        attempts=[Attempt(number=1, recorded_at=rfc3339(situation.now))],
+    )
+    config = situation.make_config(fresh, trigger)
+    fresh = fresh.model_copy(update={"config_digest": config.digest})
+    step = Step(run=fresh, reason=Reason.RECORDED, message="the inputs are frozen", requeue=0.0)
+    return Decision(step, start=config, trigger=trigger, replaced=run)
+
+
+def _active(run: RunStatus, known: Known, policy: Policy, situation: Situation) -> Decision:
+    stop = None
+    if superseded(known):
+        stop = "the spec has changed"
+    elif policy.suspended:
+        stop = "suspended"
+    paused = policy.suspended and stop == "suspended"
+    if paused and run.attempts[-1].outcome.value == "Stopped":
+        return Decision(Step(run=run, reason=Reason.SUSPENDED, message="suspended"))
+    if situation.evidence.config is None and situation.block is None:
+        # Somebody removed the frozen inputs: freeze them again. Should they differ, no result of the old ones will be taken.
+        again = situation.make_config(run, Trigger(run.trigger, run.trigger))
+        return Decision(Step(run=run.model_copy(update={"config_digest": again.digest}), requeue=0.0), start=again)
+    step = advance(run, situation.evidence, policy, situation.settings, situation.now, stop=stop)
+    return Decision(step)

@@ -1,0 +1,63 @@
+"""Which Run is due, if any.
+
+Called by the plans of Dataset and RAGIndex. Pure. An operator upgrade, a new image or a new profile generation is never a trigger: the spec
+digest leaves out defaults, so that a release that adds a field starts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from gradatim.api.base import ApiModel
+from gradatim.api.common import Schedule
+from gradatim.api.meta import ANNOTATION_REQUESTED_AT, ObjectMeta
+from gradatim.api.run import canonical_digest
+from gradatim.api.runstatus import RunStatus
+from gradatim.operator.clock import parsed, rfc3339
+from gradatim.operator.naming import short_hash
+from gradatim.operator.runs.model import Trigger
+from gradatim.operator.runs.schedule import due_tick
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What decides about a new Run."""
+
+    metadata: ObjectMeta
+    spec_digest: str
+    run: RunStatus | None
+    schedule: Schedule | None
+    last_tick: str | None
+    last_requested: str | None
+    upstream: Mapping[str, str] | None = None
+    built_from: Mapping[str, str] | None = None
+
+
+def spec_digest(spec: ApiModel, ignored: frozenset[str]) -> str:
+    """Return the digest of what a Run depends on: wire names, members in `ignored` and all defaults left out."""
+    document = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
+    return canonical_digest({k: v for k, v in document.items() if k not in ignored})
+
+
+def superseded(known: Known) -> bool:
+    """Return whether the active Run was started for another spec."""
+    return known.run is not None and not known.run.done and known.run.spec_digest != known.spec_digest
+
+
+def due(known: Known, now: datetime) -> Trigger | None:
+    """Return the trigger of the Run that should start now. Only meaningful while no Run is active."""
+    metadata = known.metadata
+    requested = metadata.annotations.get(ANNOTATION_REQUESTED_AT)
+    wanted = requested[:64] if requested else None
+    if known.run is None or known.run.spec_digest != known.spec_digest:
+        return Trigger(f"generation/{metadata.generation}/{known.spec_digest}", "generation", requested=wanted)
+    if wanted is not None and wanted != known.last_requested:
+        return Trigger(f"request/{wanted}", "request", requested=wanted)
+    if known.upstream is not None and known.built_from is not None and known.upstream != known.built_from:
+        changes = short_hash(*(f"{name}={digest}" for name, digest in sorted(known.upstream.items())), length=16)
+        return Trigger(f"upstream/{changes}/{known.run.name}", "upstream")
+    last = parsed(known.last_tick) or parsed(metadata.creation_timestamp) or now
+    tick = due_tick(known.schedule, metadata.uid or "", last, now)
+    return None if tick is None else Trigger(f"schedule/{rfc3339(tick)}", "schedule", tick=rfc3339(tick))

@@ -1,0 +1,105 @@
+"""The kopf wiring: one `on.event` per watched kind, which computes a key and enqueues it. No other handler, no index, no memory.
+
+Called by `main`. kopf brings the process, the credentials and the watch streams; deciding and writing are not its task here, so the storage of
+diffs is a no-op, which also makes an event four times cheaper.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kopf
+
+from gradatim.api.kinds import KINDS
+from gradatim.api.meta import GROUP, VERSION
+from gradatim.operator.loop import Loop
+from gradatim.operator.queue import Key
+
+TOKEN_LIFE = 60.0  # seconds; the kubelet rotates projected tokens well before they expire
+DEPENDED_UPON = frozenset({"computeprofiles", "datasets"})
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Keeps no last-handled state: nothing in the objects, nothing to compare."""
+
+    def build(self, **_: Any) -> Any:
+        """Return an empty essence."""
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        """Return that nothing was stored."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+
+def login(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
+    """Return the identity: the pod's service account, else the kubeconfig. Raises `kopf.LoginError`."""
+    logger = logging.getLogger(__name__)
+    if _SERVICE_ACCOUNT.exists():
+        info = kopf.login_with_service_account(logger=logger, settings=settings)
+    else:
+        info = kopf.login_with_kubeconfig(logger=logger, settings=settings)
+    if info is None:
+        raise kopf.LoginError("no service account and no kubeconfig: set KUBECONFIG")
+    return info
+
+
+def credentials(settings: kopf.OperatorSettings) -> Callable[[], kopf.ConnectionInfo]:
+    """Return a function that gives the identity and reads it anew every minute, for rotated tokens."""
+    held: list[tuple[float, kopf.ConnectionInfo]] = []
+
+    def current() -> kopf.ConnectionInfo:
+        if not held or time.monotonic() - held[0][0] > TOKEN_LIFE:
+            held[:] = [(time.monotonic(), login(settings))]
+        return held[0][1]
+
+    return current
+
+
+def operator_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings, each one set on purpose."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.persistence.diffbase_storage = NoDiffs()
+    settings.persistence.finalizer = f"{GROUP}/kopf-unused"
+    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = 10
+    settings.watching.inactivity_timeout = 70
+    settings.watching.server_timeout = 300
+    settings.process.ultimate_exiting_timeout = 20
+    return settings
+
+
+def registry(loop: Loop) -> kopf.OperatorRegistry:
+    """Return the handlers: one login, one event handler per kind."""
+    found = kopf.OperatorRegistry()
+
+    async def on_login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
+        return login(settings)
+
+    kopf.on.login(id="login", registry=found)(on_login)
+    for kind in KINDS:
+        kopf.on.event(GROUP, VERSION, kind.plural, id=f"enqueue-{kind.plural}", registry=found)(
+            _handler(loop, kind.plural)
+        )
+    return found
+
+
+def _handler(loop: Loop, plural: str) -> Callable[..., Any]:
+    async def enqueue(body: kopf.Body, **_: Any) -> None:
+        metadata = body["metadata"]
+        key = Key(plural, metadata.get("namespace") or "", metadata["name"])
+        loop.event(key, metadata.get("resourceVersion", ""))
+        if plural in DEPENDED_UPON:
+            loop.enqueue_dependents(key)
+
+    return enqueue
