@@ -1,0 +1,241 @@
+"""What the client can do to objects, as operations that both clients run: requests out, typed objects back.
+
+Called by `Client` and `AsyncClient`. No I/O happens here (see `effects.py`). Throttled requests are repeated a few times after
+the pause that the server asks for; nothing else is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+from pydantic import ValidationError
+
+from gradatim.api.base import ApiModel, ReadModel
+from gradatim.api.kinds import Kind
+from gradatim.api.meta import ANNOTATION_REQUESTED_AT
+from gradatim.client.effects import Op, Request, clock, send, sleep
+from gradatim.client.errors import (
+    ExpiredError,
+    NotFoundError,
+    ServerError,
+    ThrottledError,
+    UnsupportedError,
+    WaitTimeoutError,
+)
+from gradatim.client.manifests import Manifest, desired, manifest_of
+from gradatim.client.release import FIELD_OWNER
+from gradatim.client.resources import (
+    APPLY_PATCH,
+    JSON,
+    MERGE_PATCH,
+    Resource,
+    document,
+    known_kind,
+    resource_for,
+    resource_of,
+)
+
+M = TypeVar("M", bound=ReadModel)
+Body = Mapping[str, Any]
+_TRIES = 4
+_PAGE = 500
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One object, or all of a kind if `name` is None."""
+
+    kind: Kind
+    namespace: str | None
+    name: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Return its path on the API server."""
+        return resource_of(self.kind).path(self.namespace, self.name)
+
+    def __str__(self) -> str:
+        where = f"{self.namespace}/" if self.kind.namespaced and self.namespace else ""
+        return f"{self.kind.singular} {where}{self.name or '*'}"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How to write. With `dry_run` the server checks and changes nothing."""
+
+    force: bool = False
+    dry_run: bool = False
+
+    def params(self) -> dict[str, str]:
+        """Return the query parameters."""
+        found = {"fieldManager": FIELD_OWNER, "fieldValidation": "Strict"}
+        return found | ({"dryRun": "All"} if self.dry_run else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The outcome of one apply: `created`, `configured` or `unchanged`, and the object as it is now."""
+
+    outcome: str
+    kind: str
+    name: str
+    namespace: str | None
+    body: Body = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()}/{self.name} {self.outcome}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A list: the objects and the resource version from which a watch goes on."""
+
+    items: list[Body]
+    resource_version: str
+
+
+def target(kind: str | type[ReadModel], name: str | None, namespace: str | None) -> Target:
+    """Return the target of a command; cluster-scoped kinds ignore the namespace."""
+    found = known_kind(kind)
+    return Target(found, namespace if found.namespaced else None, name)
+
+
+def call(request: Request) -> Op[Body]:
+    """Send a request and return the JSON answer, waiting out throttling."""
+    for attempt in range(_TRIES):
+        response = yield from send(request)
+        try:
+            return document(response)
+        except ThrottledError as error:
+            if attempt == _TRIES - 1:
+                raise
+            yield from sleep(error.retry_after)
+    raise ServerError("unreachable")  # pragma: no cover - the loop returns or raises
+
+
+def get(where: Target) -> Op[Body]:
+    """Read one object. Raises `NotFoundError`."""
+    try:
+        return (yield from call(Request("GET", where.path)))
+    except NotFoundError as error:
+        raise NotFoundError(f"there is no {where}") from error
+
+
+def list_page(where: Target, *, labels: str | None = None, fields: str | None = None) -> Op[Page]:
+    """Read all objects, page by page; a list that expires between its pages is started over once."""
+    try:
+        return (yield from _pages(where, labels, fields))
+    except ExpiredError:
+        return (yield from _pages(where, labels, fields))
+
+
+def _pages(where: Target, labels: str | None, fields: str | None) -> Op[Page]:
+    found: list[Body] = []
+    params = {"limit": str(_PAGE)}
+    params |= {"labelSelector": labels} if labels else {}
+    params |= {"fieldSelector": fields} if fields else {}
+    while True:
+        page = yield from call(Request("GET", where.path, params))
+        found += page.get("items") or []
+        meta = page.get("metadata") or {}
+        if not meta.get("continue"):
+            return Page(found, str(meta.get("resourceVersion") or ""))
+        params = params | {"continue": str(meta["continue"])}
+
+
+def apply(thing: Manifest, namespace: str, options: WriteOptions) -> Op[Applied]:
+    """Apply one manifest server-side. Raises `InvalidError` with field causes, or `ConflictError` naming the owner of the fields."""
+    resource = yield from resource_for(thing)
+    manifest = thing.with_namespace(namespace) if resource.namespaced else thing
+    path = resource.path(manifest.namespace, manifest.name)
+    before = yield from _version(path)
+    content = json.dumps(desired(manifest.body)).encode()
+    params = options.params() | {"force": "true" if options.force else "false"}
+    body = yield from call(Request("PATCH", path, params, content, APPLY_PATCH))
+    outcome = (
+        "created" if before is None else "unchanged" if before == body["metadata"]["resourceVersion"] else "configured"
+    )
+    if options.dry_run:
+        outcome = f"{'valid' if outcome == 'unchanged' else outcome} (server dry run)"
+    return Applied(outcome, manifest.kind, manifest.name, body["metadata"].get("namespace"), body)
+
+
+def _version(path: str) -> Op[str | None]:
+    try:
+        found = yield from call(Request("GET", path))
+    except NotFoundError:
+        return None
+    return str(found["metadata"]["resourceVersion"])
+
+
+def create(thing: ApiModel | Mapping[str, Any], namespace: str, options: WriteOptions) -> Op[Body]:
+    """Create an object. Raises `AlreadyExistsError`."""
+    manifest = manifest_of(thing)
+    resource: Resource = yield from resource_for(manifest)
+    manifest = manifest.with_namespace(namespace) if resource.namespaced else manifest
+    content = json.dumps(desired(manifest.body)).encode()
+    return (yield from call(Request("POST", resource.path(manifest.namespace), options.params(), content, JSON)))
+
+
+def delete(where: Target, *, wait_seconds: float | None) -> Op[None]:
+    """Delete an object; with `wait_seconds`, until it is gone. Raises `WaitTimeoutError` with the finalizers that hold it."""
+    try:
+        yield from call(Request("DELETE", where.path, {"propagationPolicy": "Background"}))
+    except NotFoundError as error:
+        raise NotFoundError(f"there is no {where}") from error
+    if wait_seconds is None:
+        return
+    deadline = (yield from clock()) + wait_seconds
+    while True:
+        try:
+            body = yield from call(Request("GET", where.path))
+        except NotFoundError:
+            return
+        if (yield from clock()) >= deadline:
+            held = ", ".join(body["metadata"].get("finalizers") or []) or "nothing that shows"
+            raise WaitTimeoutError(f"{where} is still there after {wait_seconds:g} s; held by: {held}")
+        yield from sleep(_POLL_SECONDS)
+
+
+def patch(where: Target, change: Mapping[str, Any]) -> Op[Body]:
+    """Merge a change into an object. Raises `NotFoundError`."""
+    content = json.dumps(change).encode()
+    try:
+        return (yield from call(Request("PATCH", where.path, WriteOptions().params(), content, MERGE_PATCH)))
+    except NotFoundError as error:
+        raise NotFoundError(f"there is no {where}") from error
+
+
+def rerun(where: Target) -> Op[Body]:
+    """Ask for one new Run by the annotation `requested-at`."""
+    _runs(where)
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (yield from patch(where, {"metadata": {"annotations": {ANNOTATION_REQUESTED_AT: now}}}))
+
+
+def suspend(where: Target, *, value: bool) -> Op[Body]:
+    """Set or clear `spec.suspend`."""
+    _runs(where)
+    return (yield from patch(where, {"spec": {"suspend": value}}))
+
+
+def _runs(where: Target) -> None:
+    if not where.kind.namespaced:
+        raise UnsupportedError(f"a {where.kind.name} runs nothing")
+
+
+def typed_body(kind: Kind, body: Body, model: type[M] | None = None) -> M:
+    """Return an answer as the kind's type. Raises `ServerError` if the server's object does not fit this release."""
+    try:
+        return cast("M", (model or kind.model).model_validate(body))
+    except ValidationError as error:
+        name = (body.get("metadata") or {}).get("name")
+        raise ServerError(
+            f"{kind.singular} {name} does not fit the types of this release: {error.errors()[0]['msg']}",
+            hint="the cluster may run another release of Gradatim: compare `gradatim version` with its operator",
+        ) from error

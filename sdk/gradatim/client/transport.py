@@ -1,0 +1,89 @@
+"""What the two transports share: httpx's arguments, credentials, and what counts as a failure.
+
+Used by `transport_sync` and `transport_async`, the only modules of the client that touch the network. They decide nothing: no retry but one
+after refreshed credentials, no parsing. All three are imported at first use, because httpx is slow to load.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from gradatim.client.credentials import Credentials
+from gradatim.client.effects import Request, Response
+from gradatim.client.errors import NotConfiguredError, UnreachableError
+from gradatim.client.kubeconfig import Connection
+from gradatim.client.release import USER_AGENT
+
+CONNECT_SECONDS = 10.0
+LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=5)
+FAILURES = (httpx.TransportError, httpx.InvalidURL)
+
+
+class Setup:
+    """A connection, its TLS context and its credentials. `other` requests get none of them."""
+
+    def __init__(self, connection: Connection) -> None:
+        parts = urlsplit(connection.server)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise NotConfiguredError(f"{connection.source}: the server {connection.server!r} is no http(s) address")
+        self.connection = connection
+        context = connection.ssl_context()
+        self.credentials = Credentials(connection.identity, context)
+        self.cluster: dict[str, Any] = {
+            "verify": context,
+            "proxy": connection.proxy,
+            "limits": LIMITS,
+            "trust_env": not is_loopback(parts.hostname),
+        }
+
+    def other(self, request: Request) -> dict[str, Any]:
+        """Return the arguments of a client for another base."""
+        host = urlsplit(request.base or "").hostname or ""
+        return {"limits": LIMITS, "trust_env": not is_loopback(host)}
+
+    def headers(self, request: Request, *, afresh: bool = False) -> dict[str, str]:
+        """Return the credentials' headers; none for another base. May block."""
+        return {} if request.base else self.credentials.headers(afresh=afresh)
+
+    def again(self, request: Request, status: int) -> bool:
+        """Return whether refreshed credentials may help."""
+        return status == 401 and request.base is None and self.credentials.refreshable
+
+    def arguments(self, request: Request, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return httpx's arguments for a request."""
+        found: dict[str, Any] = {
+            "method": request.method,
+            "url": f"{request.base or self.connection.server}{request.path}",
+            "params": dict(request.params),
+            "content": request.content,
+            "headers": {"User-Agent": USER_AGENT, "Accept": "application/json", **headers, **request.headers},
+            "timeout": httpx.Timeout(request.read_timeout, connect=CONNECT_SECONDS),
+        }
+        if request.base is None and self.connection.server_name:
+            found["extensions"] = {"sni_hostname": self.connection.server_name}
+        return found
+
+    def failure(self, request: Request, error: Exception) -> UnreachableError:
+        """Return the error of a request that got no answer."""
+        where, cause = request.base or self.connection.server, str(error) or type(error).__name__
+        return UnreachableError(f"{where} did not answer {request.method} {request.path}: {cause}")
+
+
+def answer(response: httpx.Response) -> Response:
+    """Return a whole answer in our own terms."""
+    return Response(response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: such an address never goes through a proxy."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

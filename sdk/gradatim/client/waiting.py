@@ -1,0 +1,147 @@
+"""Waiting for an object to become ready, or for the reason why it will not.
+
+`judge_wait` is the pure decision, shared with tests; `wait` follows the object until it decides. Run by both clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from gradatim.api.base import ReadModel
+from gradatim.api.meta import ANNOTATION_REQUESTED_AT, Condition, ObjectMeta
+from gradatim.api.reasons import ConditionType
+from gradatim.api.runstatus import Progress, RunStatus
+from gradatim.client.effects import Op, clock
+from gradatim.client.errors import NotFoundError, StalledError, WaitTimeoutError
+from gradatim.client.operations import Body, Target, get, typed_body
+from gradatim.client.watching import STREAM_SECONDS, Watcher
+
+Goal = Literal["Ready", "Succeeded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The parts of any kind that waiting looks at."""
+
+    generation: int
+    observed: int
+    conditions: tuple[Condition, ...]
+    requested_at: str | None
+    run: RunStatus | None
+    progress: Progress | None
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return a condition if it speaks of the current generation."""
+        found = next((c for c in self.conditions if c.type == kind), None)
+        if found is None or (found.observed_generation is not None and found.observed_generation < self.generation):
+            return None
+        return found
+
+    def holds(self, kind: str) -> bool:
+        """Return whether a condition is True for the current generation."""
+        found = self.condition(kind)
+        return found is not None and found.status == "True"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitVerdict:
+    """`done`, or `stalled` with the reason, or neither: then `text` says what it waits for."""
+
+    done: bool = False
+    stalled: Condition | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUpdate:
+    """What a progress callback gets: the object, what it waits for, and how far its Run is."""
+
+    object: ReadModel
+    text: str
+    progress: Progress | None
+    elapsed: float
+
+
+def glance(thing: ReadModel) -> Glance:
+    """Return the parts of an object that waiting looks at."""
+    meta: ObjectMeta = getattr(thing, "metadata")  # noqa: B009 - every kind has it, ReadModel does not say so
+    status: Any = getattr(thing, "status", None)
+    return Glance(
+        generation=meta.generation or 0,
+        observed=status.observed_generation if status else -1,
+        conditions=tuple(status.conditions) if status else (),
+        requested_at=meta.annotations.get(ANNOTATION_REQUESTED_AT),
+        run=getattr(status, "run", None),
+        progress=getattr(status, "progress", None),
+    )
+
+
+def judge_wait(seen: Glance, goal: Goal) -> WaitVerdict:
+    """Decide from one look: an old observation or a Run under way is never the end, a stall always is."""
+    if seen.observed < seen.generation:
+        return WaitVerdict(text="waiting for the operator to see the change")
+    suspended = seen.condition(ConditionType.SUSPENDED)
+    if suspended is not None and suspended.status == "True" and not seen.holds(goal):
+        return WaitVerdict(stalled=suspended)
+    if _request_open(seen):
+        return WaitVerdict(text="waiting for the requested run to start")
+    stalled = seen.condition(ConditionType.STALLED)
+    if stalled is not None and stalled.status == "True":
+        return WaitVerdict(stalled=stalled)
+    under_way = seen.holds(ConditionType.RECONCILING) or (seen.run is not None and not seen.run.done)
+    if seen.holds(goal) and not under_way:
+        return WaitVerdict(done=True)
+    return WaitVerdict(text=_describe(seen, goal))
+
+
+def _request_open(seen: Glance) -> bool:
+    """Return whether a rerun was asked for after the last known Run was recorded.
+
+    The trigger is looked at first, because the two clocks may differ.
+    """
+    if seen.requested_at is None or seen.run is None or seen.requested_at in seen.run.trigger:
+        return False
+    recorded = [at for a in seen.run.attempts if (at := a.recorded_at or a.started_at) is not None]
+    return bool(recorded) and datetime.fromisoformat(max(recorded)) < datetime.fromisoformat(seen.requested_at)
+
+
+def _describe(seen: Glance, goal: Goal) -> str:
+    progress = seen.progress
+    if progress is not None and seen.run is not None and not seen.run.done:
+        eta = f", about {progress.eta_seconds} s left" if progress.eta_seconds is not None else ""
+        message = f": {progress.message}" if progress.message else ""
+        return f"{progress.stage} {progress.percent} %{eta}{message}"
+    for kind in (goal, ConditionType.RECONCILING):
+        found = seen.condition(kind)
+        if found is not None and found.status != "True" and found.message:
+            return f"{found.reason}: {found.message}"
+    return f"waiting for {goal}"
+
+
+def wait(where: Target, goal: Goal, timeout: float, on_progress: Callable[[WaitUpdate], None] | None) -> Op[Body]:
+    """Follow an object until it reaches `goal`. Raises `StalledError`, `NotFoundError` or `WaitTimeoutError`."""
+    started = yield from clock()
+    yield from get(where)
+    watcher = Watcher(where)
+    text = "waiting for the object"
+    while (left := started + timeout - (yield from clock())) > 0:
+        event = yield from watcher.next(seconds=min(STREAM_SECONDS, int(left) + 1))
+        if event is None:
+            continue
+        if event.type == "DELETED":
+            raise NotFoundError(f"{where} was deleted while waiting")
+        thing: ReadModel = typed_body(where.kind, event.body)
+        seen = glance(thing)
+        verdict = judge_wait(seen, goal)
+        text = verdict.text or text
+        if on_progress is not None:
+            on_progress(WaitUpdate(thing, verdict.text, seen.progress, (yield from clock()) - started))
+        if verdict.stalled is not None:
+            found = verdict.stalled
+            raise StalledError(f"{where} is stalled: {found.reason}: {found.message}", reason=found.reason)
+        if verdict.done:
+            return event.body
+    raise WaitTimeoutError(f"{where} did not reach {goal} within {timeout:g} s; last: {text}")
