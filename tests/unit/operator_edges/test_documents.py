@@ -92,8 +92,8 @@ REJECTED = [
     pytest.param(put("timings", {"Load": float("nan")}), "timings", id="not a number"),
     pytest.param(put("timings", {"Load": float("inf")}), "timings", id="infinity"),
     pytest.param(put("index.metrics", [{"name": "r", "value": float("inf")}]), "value", id="an infinite metric"),
-    pytest.param(put("index.metrics", [{"name": "r", "value": 1}] * 2), "two entries", id="a metric twice"),
-    pytest.param(put("rejections", [{"name": "r", "count": 1}] * 2), "two entries", id="a rejection twice"),
+    pytest.param(put("index.metrics", [{"name": "r", "value": 1}] * 2), "more than once", id="a metric twice"),
+    pytest.param(put("rejections", [{"name": "r", "count": 1}] * 2), "more than once", id="a rejection twice"),
     pytest.param(
         put("index.metrics", [{"name": f"r{i}", "value": 1} for i in range(65)]), "metrics", id="too many metrics"
     ),
@@ -125,6 +125,12 @@ def test_anything_else_is_rejected_with_a_reason(data: bytes, message: str) -> N
     assert message in caught.value.message
     assert len(caught.value.message) <= 600
     assert caught.value.reason == "ResultRejected"
+
+
+def test_a_split_counts_once() -> None:
+    data = put("dataset.splits", [{"name": "train", "rows": 1}] * 2, "validate")
+    with pytest.raises(ResultRejected, match="two entries"):
+        parse_result(data, config("validate"))
 
 
 def test_the_message_does_not_repeat_the_content() -> None:

@@ -126,7 +126,7 @@ def submission(launch: Launch) -> dict[str, object]:
     """Return the body of the submission. Raises `WillNeverWork` for an unknown workload or a config that Ray cannot carry. Pure."""
     document = json.loads(launch.config_json)
     workload = member(document, "workload")
-    if workload not in ENTRYPOINTS:
+    if not isinstance(workload, str) or workload not in ENTRYPOINTS:
         raise WillNeverWork(Reason.INVALID_SPEC, "this release has no such workload")
     environment = {CONFIG_ENV: launch.config_json, STOP_WAIT_ENV: str(STOP_WAIT_SECONDS)}
     size = len(json.dumps(environment).encode())

@@ -8,7 +8,6 @@ refuse in a status. Verdicts are not taken from here; the operator recomputes th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -60,9 +59,6 @@ def parse_result(data: bytes, config: RunConfig) -> RunResult:
     _check_outcome(result, config)
     _check_dataset(result, config)
     _check_index(result, config)
-    _check_unique("rejections", (entry.name for entry in result.rejections))
-    if result.validation is not None:
-        _check_unique("validation.rejections", (entry.name for entry in result.validation.rejections))
     return result
 
 
@@ -83,16 +79,21 @@ def _check_dataset(result: RunResult, config: RunConfig) -> None:
     if result.dataset is None:
         return
     _check_uri("dataset.uri", result.dataset.uri, config)
-    _check_unique("dataset.splits", (split.name for split in result.dataset.splits))
+    names = [split.name for split in result.dataset.splits]
+    if len(set(names)) != len(names):
+        raise ResultRejected("result.json: dataset.splits has two entries of one name")
 
 
 def _check_index(result: RunResult, config: RunConfig) -> None:
     if result.index is None:
         return
     _check_uri("index.uri", result.index.uri, config)
-    _check_unique("index.metrics", (metric.name for metric in result.index.metrics))
     prefix = config.index_inputs.collection_prefix if config.index_inputs else None
-    if prefix is None or result.index.collection != prefix + result.index.digest.removeprefix("sha256:")[:10]:
+    allowed = {f"{prefix}{result.index.digest.removeprefix('sha256:')[:10]}"} if prefix else set[str]()
+    refresh = config.index.refresh if config.index else None
+    if refresh is not None and refresh.strategy == "inPlace" and config.index_inputs and config.index_inputs.previous:
+        allowed.add(config.index_inputs.previous.collection)
+    if result.index.collection not in allowed:
         raise ResultRejected("result.json: index.collection is not the one that this object and digest stand for")
 
 
@@ -102,12 +103,6 @@ def _check_uri(name: str, uri: str, config: RunConfig) -> None:
     parts = [unquote(part) for part in rest.split("/")]
     if not uri.startswith(root) or not rest.isprintable() or any(p in {"", ".", ".."} or "/" in p for p in parts):
         raise ResultRejected(f"result.json: {name} does not lie in the object's folder of the artifact store")
-
-
-def _check_unique(name: str, values: Iterable[str]) -> None:
-    seen = list(values)
-    if len(set(seen)) != len(seen):
-        raise ResultRejected(f"result.json: {name} has two entries of one name")
 
 
 def _is_time(text: str) -> bool:

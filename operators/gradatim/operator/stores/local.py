@@ -48,10 +48,13 @@ class LocalFiles:
                 return None
             except OSError as error:
                 raise _refusal(error, parts) from error
-            with open(handle, "rb", closefd=True) as file:  # noqa: PTH123 - opened by handle, not by path
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            try:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
                     raise ResultRejected(f"{'/'.join(parts)} is not a regular file")
-                data = file.read(limit + 1)
+                with open(handle, "rb", closefd=False) as file:  # noqa: PTH123 - opened by handle, not by path
+                    data = file.read(limit + 1)
+            finally:
+                os.close(handle)
         if len(data) > limit:
             raise ResultRejected(f"{'/'.join(parts)} is larger than {limit} bytes")
         return data
