@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from gradatim.api.meta import API_VERSION, Condition
+from gradatim.api.reasons import Reason
 from gradatim.operator.clock import rfc3339
 from gradatim.operator.errors import OperatorError
 from gradatim.operator.kube import EVENTS, AlreadyExists, Body, Kube
@@ -19,6 +20,20 @@ from gradatim.operator.naming import event_name
 logger = logging.getLogger(__name__)
 TOLD = frozenset({"Ready", "Stalled", "Current", "DataValid", "Evaluated", "Degraded", "Suspended"})
 BAD_WHEN_TRUE = frozenset({"Stalled", "Degraded"})
+UNDER_WAY = frozenset(
+    r.value
+    for r in (
+        Reason.PENDING,
+        Reason.RECORDED,
+        Reason.IN_PROGRESS,
+        Reason.QUEUED,
+        Reason.CONCURRENCY_LIMIT,
+        Reason.RETRYING,
+        Reason.WAITING_FOR_DATASET,
+        Reason.WAITING_FOR_PROFILE,
+        Reason.PROMOTING,
+    )
+)
 
 
 def changes(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
@@ -31,6 +46,7 @@ def changes(old: Sequence[Condition], new: Sequence[Condition]) -> list[Conditio
         and (c.status, c.reason) != before.get(c.type)
         and not (c.type not in before and (c.status == "Unknown" or (c.status == "False" and c.type != "Ready")))
         and c.status != "Unknown"
+        and not (c.type == "Current" and c.reason in UNDER_WAY)
         and (c.type != "Suspended" or c.status == "True" or c.type in before)
     ]
 
@@ -40,7 +56,7 @@ def body_of(about: Body, condition: Condition, now: datetime) -> Body:
     metadata = about["metadata"]
     namespace = metadata.get("namespace", "default")
     bad = (condition.status == "True") if condition.type in BAD_WHEN_TRUE else (condition.status == "False")
-    calm = condition.type == "Suspended" or condition.reason in {"ConcurrencyLimit", "WaitingForDataset"}
+    calm = condition.type == "Suspended" or condition.reason in UNDER_WAY
     stamp = rfc3339(now)
     return {
         "apiVersion": "v1",

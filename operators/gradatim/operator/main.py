@@ -15,13 +15,13 @@ import time
 from collections.abc import Mapping
 
 import kopf
-from gradatim.operator.opened import OpenEdges
 
 from gradatim.operator import computeprofile, dataset, ragindex, serving, watches
 from gradatim.operator.dependents import Dependents
 from gradatim.operator.kube import Kube
 from gradatim.operator.loop import Loop
 from gradatim.operator.metrics import Metrics
+from gradatim.operator.opened import OpenEdges
 from gradatim.operator.passes import Context, Reconciler
 from gradatim.operator.queue import WorkQueue
 from gradatim.operator.resync import Resync

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 
@@ -20,7 +21,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import ResolvedDataset, RunConfig, Stamp, SuiteDocument, attempt_name, object_path
 from gradatim.api.runstatus import Outcome, RunStatus, StoreIdentity
 from gradatim.operator.edges import Edges
-from gradatim.operator.errors import DependencyError
+from gradatim.operator.errors import DependencyError, WillNeverWork
 from gradatim.operator.kube import CONFIG_MAPS, NAMESPACES, Body, Kube, is_owned_by, ours
 from gradatim.operator.runs.attempts import OVER
 from gradatim.operator.runs.lifecycle import Block
@@ -160,6 +161,8 @@ def folder(body: Mapping[str, Any]) -> str:
     return object_path(body["kind"], metadata["name"], metadata["uid"])
 
 
-def version_folder(body: Mapping[str, Any], digest: str) -> str:
-    """Return the store folder of one version of an object as read."""
-    return f"{folder(body)}/versions/{digest.removeprefix('sha256:')[:16]}"
+def stored_path(root: str, uri: str) -> str:
+    """Return the path of `uri` below the store's root. Raises `WillNeverWork` for one that lies elsewhere."""
+    if not uri.startswith(root):
+        raise WillNeverWork(Reason.ARTIFACT_CORRUPT, f"{uri[:200]!r} does not lie in this object's artifact store")
+    return unquote(uri.removeprefix(root)).strip("/")

@@ -64,7 +64,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "Dataset",
         "datasets",
-        ("ds",),
+        ("dset",),
         Dataset,
         columns=(
             _STATE,

@@ -96,7 +96,7 @@ async def _drop(
     try:
         store = await context.edges.artifacts(identity, body["metadata"]["namespace"])
         for version in versions:
-            await store.delete(observing.version_folder(body, version.digest), within=observing.folder(body))
+            await store.delete(observing.stored_path(store.root, version.uri), within=observing.folder(body))
     except DependencyError as error:
         return [(error.reason, error.message)]
     return []

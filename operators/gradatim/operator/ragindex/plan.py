@@ -197,13 +197,13 @@ def frozen_inputs(world: World, run: RunStatus, *, force: bool) -> RunConfig:
 
 
 def _lost(world: World) -> Trigger | None:
-    """Return the trigger that rebuilds the active version's collection after the store has lost it."""
-    active, run = world.status.active, world.status.run
-    if active is None or run is None or not run.done or world.aliases.present is not False:
+    """Return the trigger that rebuilds the promoted version's collection after the store has lost it."""
+    wanted, run = world.status.promotion, world.status.run
+    if wanted is None or run is None or not run.done or world.aliases.present is not False:
         return None
-    if run.trigger == "restore" and not run.succeeded:
-        return None
-    return Trigger(f"restore/{active.digest}/{run.name}", "restore")
+    if run.trigger == "restore":
+        return None  # it has been tried: a second try would not find more
+    return Trigger(f"restore/{wanted.digest}/{run.name}", "restore")
 
 
 def _with_result(world: World, decision: Decision) -> tuple[tuple[IndexVersion, ...], int, tuple[Reason, str] | None]:

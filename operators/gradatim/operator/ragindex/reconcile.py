@@ -108,7 +108,7 @@ async def _vectors(
         store = await context.edges.artifacts(identity, metadata.namespace or "")
         for version in (*planned.drop, *(v for v in planned.forget if not v.collection_dropped)):
             await vectors.delete_collection(version.collection)
-            await store.delete(observing.version_folder(body, version.digest), within=observing.folder(body))
+            await store.delete(observing.stored_path(store.root, version.uri), within=observing.folder(body))
             dropped.add(version.digest)
         if planned.sweep:
             keep = {v.collection for v in planned.history} | set((await vectors.aliases()).values())

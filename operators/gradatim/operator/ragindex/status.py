@@ -5,6 +5,8 @@ Called by `reconcile`. Pure. `active` follows the alias as read, never the wish:
 
 from __future__ import annotations
 
+import dataclasses
+
 from gradatim.api.ragindex import Candidate, IndexVersion, RAGIndexStatus
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import RunResult
@@ -15,6 +17,7 @@ from gradatim.operator.conditions import Verdict, find, merged, reason_of
 from gradatim.operator.dataset.status import sources_verdict
 from gradatim.operator.jobstatus import Facts
 from gradatim.operator.ragindex.plan import Plan, World, stale_in
+from gradatim.operator.runs.lifecycle import Block, Decision
 from gradatim.operator.settings import RunSettings
 
 MAIN_METRICS = ("ndcg@10", "recall@10", "mrr")
@@ -37,7 +40,7 @@ def status(
     active = _active(world, history)
     result = step.finished
     facts = Facts(
-        decision=plan.decision,
+        decision=_with_promotion(world, plan, active),
         suspended=world.index.spec.suspend,
         serving=active is not None,
         serving_message="" if active is None else _serving(active),
@@ -101,6 +104,20 @@ def _active(world: World, history: list[IndexVersion]) -> IndexVersion | None:
     if at is None:
         return None if world.status.active is None else world.status.active
     return next((v for v in history if v.collection == at), world.status.active)
+
+
+def _with_promotion(world: World, plan: Plan, active: IndexVersion | None) -> Decision:
+    """Say that the alias is about to move, when nothing else is in the way."""
+    decision, wanted = plan.decision, plan.desired
+    run = decision.step.run
+    if decision.block is not None or wanted is None or (run is not None and not run.done):
+        return decision
+    if active is not None and active.digest == wanted.digest:
+        return decision
+    if world.aliases.present is False:
+        message = f"collection {wanted.collection} of {wanted.label} is missing from the vector store"
+        return dataclasses.replace(decision, block=Block(Reason.ARTIFACT_CORRUPT, message, stalled=True))
+    return dataclasses.replace(decision, block=Block(Reason.PROMOTING, f"switching the alias to {wanted.label}"))
 
 
 def _serving(version: IndexVersion) -> str:
