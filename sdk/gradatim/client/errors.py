@@ -7,6 +7,7 @@ Every function of `gradatim.client` raises a `GradatimError` or lets a programmi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -154,6 +155,20 @@ _BY_CODE: Mapping[int, type[GradatimError]] = {
 }
 
 
+_UNCHECKED = "some validation rules were not checked"
+# Server-side apply reports an unknown field as an internal error with this text.
+_TYPED_PATCH = re.compile(r"failed to create typed patch object \((?P<what>[^;)]*)[^)]*\):(?P<rest>.*)", re.DOTALL)
+_TYPED_FIELD = re.compile(r"\.(?P<field>[\w.\[\]\"=-]+): (?P<message>[^\n]+)")
+
+
+def _undeclared(what: str, rest: str) -> InvalidError:
+    causes = tuple(
+        FieldCause(m["field"], m["message"].replace("field not declared in schema", "unknown field"))
+        for m in _TYPED_FIELD.finditer(rest)
+    )
+    return InvalidError(f"{what.strip()} is not valid" + ("" if causes else f": {rest.strip()}"), causes)
+
+
 def from_response(code: int, headers: Mapping[str, str], body: bytes) -> GradatimError:
     """Return the error for an HTTP answer of 400 or above, from its Kubernetes `Status` where there is one."""
     return from_status(_status(body), code, headers)
@@ -163,6 +178,8 @@ def from_status(status: Mapping[str, Any], code: int, headers: Mapping[str, str]
     """Return the error for a Kubernetes `Status`; an answer without one is told by its code."""
     reason = str(status.get("reason") or "")
     message = str(status.get("message") or f"the server answered {code} without a reason")
+    if typed := _TYPED_PATCH.match(message):
+        return _undeclared(typed["what"], typed["rest"])
     if code == 429 or reason in {"TooManyRequests", "ServerTimeout"}:
         return ThrottledError(message, retry_after=_retry_after(headers or {}, status))
     if code in {400, 422} or reason in {"Invalid", "BadRequest"}:
@@ -189,7 +206,7 @@ def _invalid(message: str, status: Mapping[str, Any]) -> InvalidError:
         dict.fromkeys(
             FieldCause(_shortened(str(c.get("field") or "")), str(c.get("message") or "is not valid"))
             for c in found or []
-            if isinstance(c, dict)
+            if isinstance(c, dict) and not str(c.get("message")).startswith(_UNCHECKED)
         )
     )
     if causes:

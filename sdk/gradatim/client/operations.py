@@ -153,24 +153,33 @@ def apply(thing: Manifest, namespace: str, options: WriteOptions) -> Op[Applied]
     resource = yield from resource_for(thing)
     manifest = thing.with_namespace(namespace) if resource.namespaced else thing
     path = resource.path(manifest.namespace, manifest.name)
-    before = yield from _version(path)
+    before = yield from _present(path)
     content = json.dumps(desired(manifest.body)).encode()
     params = options.params() | {"force": "true" if options.force else "false"}
     body = yield from call(Request("PATCH", path, params, content, APPLY_PATCH))
-    outcome = (
-        "created" if before is None else "unchanged" if before == body["metadata"]["resourceVersion"] else "configured"
-    )
+    outcome = "created" if before is None else "unchanged" if _same(before, body) else "configured"
     if options.dry_run:
         outcome = f"{'valid' if outcome == 'unchanged' else outcome} (server dry run)"
     return Applied(outcome, manifest.kind, manifest.name, body["metadata"].get("namespace"), body)
 
 
-def _version(path: str) -> Op[str | None]:
+def _present(path: str) -> Op[Body | None]:
     try:
-        found = yield from call(Request("GET", path))
+        return (yield from call(Request("GET", path)))
     except NotFoundError:
         return None
-    return str(found["metadata"]["resourceVersion"])
+
+
+def _same(before: Body, after: Body) -> bool:
+    """Compare all but book-keeping: a resource version may move although nothing did."""
+
+    def told(body: Body) -> dict[str, Any]:
+        meta = {
+            k: v for k, v in body["metadata"].items() if k not in {"resourceVersion", "managedFields", "generation"}
+        }
+        return {**body, "metadata": meta, "status": None}
+
+    return told(before) == told(after)
 
 
 def create(thing: ApiModel | Mapping[str, Any], namespace: str, options: WriteOptions) -> Op[Body]:
