@@ -12,7 +12,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig, RunObject, Stamp, StopRequest, StoreConfig, control_path
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.runtimes.base import Launch, Observed, Phase, Runtime
-from gradatim.operator.runtimes.instant import InstantRuntime, open_instant
+from gradatim.operator.runtimes.instant import InstantRuntime
 from gradatim.operator.stores.documents import parse_progress, parse_result
 
 NAME = "papers-abc-a1"
@@ -155,9 +155,3 @@ async def test_a_runtime_that_cannot_be_reached_says_nothing(world: World) -> No
             await call
     world.fault(forget=True)
     assert (await world.runtime.observe(NAME)).phase is Phase.ABSENT
-
-
-@pytest.mark.parametrize("setting", ["", "instant", "instant:", "instant:relative", "ray:/tmp"])
-def test_other_settings_do_not_open_it(setting: str) -> None:
-    with pytest.raises(ValueError, match="GRADATIM_TEST_RUNTIME"):
-        open_instant(setting)

@@ -25,7 +25,6 @@ from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.runtimes.base import Launch, Observed, Phase
 from gradatim.operator.runtimes.instant_output import Script, progress_document, result_document
 
-PREFIX = "instant:"
 SCRIPTS, SUBMISSIONS, LOG, FAULTS = "scripts", "submissions", "log.jsonl", "faults.json"
 Load = Callable[[str, str, int], Awaitable[None]]
 
@@ -221,14 +220,6 @@ class InstantRuntime:
             os.write(handle, (json.dumps(entry) + "\n").encode())
         finally:
             os.close(handle)
-
-
-def open_instant(setting: str, load: Load | None = None) -> InstantRuntime:
-    """Return the runtime that the setting `instant:<folder>` stands for; raises ValueError for any other."""
-    folder = setting.removeprefix(PREFIX)
-    if not setting.startswith(PREFIX) or not Path(folder).is_absolute():
-        raise ValueError("GRADATIM_TEST_RUNTIME must be instant:/an/absolute/folder")
-    return InstantRuntime(Path(folder), load)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -51,7 +51,7 @@ class LocalFiles:
             try:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
                     raise ResultRejected(f"{'/'.join(parts)} is not a regular file")
-                with open(handle, "rb", closefd=False) as file:  # noqa: PTH123 - opened by handle, not by path
+                with open(handle, "rb", closefd=False) as file:
                     data = file.read(limit + 1)
             finally:
                 os.close(handle)
