@@ -102,7 +102,7 @@ def explained(text: str | None) -> dict[str, float]:
 
 def _candidate(item: Any, manifest: RetrievalManifest, request: SearchRequest) -> Candidate:
     if request.retrieval.mode == "vector":
-        score = similarity(manifest.distance, float(item.metadata.distance))
+        score = similarity(manifest.vector_index.distance, float(item.metadata.distance))
     else:
         score = max(0.0, float(item.metadata.score or 0.0))
     raw: Mapping[str, Any] = item.vector or {}

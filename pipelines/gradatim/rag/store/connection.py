@@ -33,6 +33,7 @@ from weaviate.exceptions import (
 from gradatim.rag.store.errors import (
     CollectionNotFound,
     CredentialsRefused,
+    EncoderMismatch,
     TenantError,
     VectorStoreError,
     VectorStoreUnreachable,
@@ -63,7 +64,8 @@ _TRANSIENT_GRPC = frozenset(
 )
 _REFUSED_GRPC = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _GONE = ("could not find class", "class not found", "collection not found")
-_TENANT = ("tenant not found", "multi-tenancy enabled", "multi-tenancy disabled", "tenant")
+_WRONG_VECTOR = "does not have named vector"
+_TENANT = ("tenant not found", "multi-tenancy enabled", "multi-tenancy disabled", "tenant name")
 _UNAVAILABLE_TEXT = ("unavailable", "deadline exceeded", "connection refused", "socket closed", "failed to connect")
 
 
@@ -150,6 +152,8 @@ def _translate(doing: str, error: Exception) -> VectorStoreError:
     lower = text.lower()
     if any(sign in lower for sign in _GONE):
         return CollectionNotFound(f"{doing}: the collection does not exist ({text})")
+    if _WRONG_VECTOR in lower:
+        return EncoderMismatch(f"{doing}: the collection's vectors come from another encoder ({text})")
     if any(sign in lower for sign in _TENANT):
         return TenantError(f"{doing}: {text}")
     faulty = code is not None and code >= 500

@@ -12,15 +12,15 @@ class VectorStoreError(RagError):
     """Base of every error of the vector store; raised itself for an answer that nothing here expects."""
 
 
-class VectorStoreUnreachable(VectorStoreError):  # noqa: N818 - reads as the condition that it becomes
+class VectorStoreUnreachable(VectorStoreError):
     """No connection, a time-out or a server fault: the same call may succeed later."""
 
 
-class CredentialsRefused(VectorStoreError):  # noqa: N818 - reads as the condition that it becomes
+class CredentialsRefused(VectorStoreError):
     """The API key is missing, unknown or may not do this."""
 
 
-class CollectionNotFound(VectorStoreError):  # noqa: N818 - a state, not a fault of the caller
+class CollectionNotFound(VectorStoreError):
     """Neither a collection nor an alias has this name, or the collection was dropped since it was resolved."""
 
 
@@ -28,7 +28,7 @@ class ManifestError(VectorStoreError):
     """A collection carries no retrieval manifest, or one that this release cannot read."""
 
 
-class EncoderMismatch(VectorStoreError):  # noqa: N818 - reads as the condition that it becomes
+class EncoderMismatch(VectorStoreError):
     """The encoder at hand is not the one that made the collection's vectors."""
 
 
@@ -36,9 +36,9 @@ class TenantError(VectorStoreError):
     """A tenant is missing, unknown, or given for a collection without tenants."""
 
 
-class LoadRefused(VectorStoreError):  # noqa: N818 - reads as the condition that it becomes
+class LoadRefused(VectorStoreError):
     """The server refuses objects as they are: trying again would not help."""
 
 
-class CountMismatch(VectorStoreError):  # noqa: N818 - reads as the reason that it becomes
+class CountMismatch(VectorStoreError):
     """The collection does not hold what was loaded into it."""

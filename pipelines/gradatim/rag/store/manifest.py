@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from gradatim.api.base import Count, Digest, ReadModel, Short
-from gradatim.api.ragindex import MetadataField, Prefix, Retrieval
+from gradatim.api.ragindex import MetadataField, Prefix, Retrieval, VectorIndex
 from gradatim.rag.store.errors import ManifestError
 
 MAX_MANIFEST_BYTES = 65_536
@@ -35,7 +35,7 @@ class RetrievalManifest(ReadModel):
     digest: Digest
     artifact_uri: Annotated[str, Field(max_length=2048)]
     encoder: EncoderInfo
-    distance: Literal["cosine", "dot", "l2-squared"]
+    vector_index: VectorIndex
     fields: Annotated[list[MetadataField], Field(max_length=32)] = Field(default_factory=list)
     tenant_field: Short | None = None
     parents: bool = False

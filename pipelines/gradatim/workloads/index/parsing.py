@@ -1,0 +1,121 @@
+"""Second stage: document rows for every file, carried over from the previous version or parsed, in checkpointed parts.
+
+A part covers some tens of files; its name is a digest of what goes in, so that another attempt of the same Run finds it. Parts hold rows in
+the order of the listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gradatim.workloads.index.build import Build
+from gradatim.workloads.index.files import FileContent, Read
+from gradatim.workloads.index.identity import part_name
+from gradatim.workloads.index.resolve import ListedFile
+from gradatim.workloads.index.tables import (
+    DOCUMENTS,
+    REJECTED,
+    Rejection,
+    rejections_from_table,
+    rejections_to_table,
+)
+from gradatim.workloads.sources import FileRejected
+
+PART_BYTES = 8 * 1024 * 1024
+PART_FILES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """Files that are parsed together; `keys` belong to them in order."""
+
+    files: tuple[ListedFile, ...]
+    keys: tuple[bytes, ...]
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's name, without folder."""
+        return part_name("documents", [key.hex() for key in self.keys])
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The checkpoints with all documents, in order, and what was refused."""
+
+    parts: tuple[str, ...]
+    documents: int
+    rejections: tuple[Rejection, ...]
+
+
+def file_parts(files: Sequence[ListedFile], parse_digest: str) -> Iterator[FilePart]:
+    """Cut the listing into parts by bytes and number."""
+    held: list[ListedFile] = []
+    size = 0
+    for file in files:
+        if held and (size + file.file.size > PART_BYTES or len(held) >= PART_FILES):
+            yield _part(held, parse_digest)
+            held, size = [], 0
+        held.append(file)
+        size += file.file.size
+    if held:
+        yield _part(held, parse_digest)
+
+
+def _part(files: list[ListedFile], parse_digest: str) -> FilePart:
+    return FilePart(tuple(files), tuple(file.identity.key(parse_digest) for file in files))
+
+
+def parse_files(build: Build, files: Sequence[ListedFile]) -> Parsed:
+    """Write all parts that no attempt has written yet; return them all."""
+    parts: list[str] = []
+    rejections: list[Rejection] = []
+    documents = 0
+    for part in file_parts(files, build.parse_digest):
+        build.ctx.check_stop()
+        path, refused = build.checkpoint(part.name), build.checkpoint(f"rejected-{part.name}")
+        # The rejections are written first: documents without them would look complete.
+        if not build.ctx.store.exists(path):
+            table, found = _parse_part(build, part)
+            build.write_table(refused, rejections_to_table(found))
+            build.write_table(path, table)
+        rejections += rejections_from_table(pq.read_table(build.ctx.store.open_input(refused), schema=REJECTED))
+        documents += pq.read_metadata(build.ctx.store.open_input(path)).num_rows
+        parts.append(path)
+        build.ctx.advance(len(part.files))
+    return Parsed(tuple(parts), documents, tuple(rejections))
+
+
+def _parse_part(build: Build, part: FilePart) -> tuple[pa.Table, list[Rejection]]:
+    identities = [(file.identity.source, file.identity.path) for file in part.files]
+    carried = {key for key, where in zip(part.keys, identities, strict=True) if build.previous.has_file(key, *where)}
+    rejections: list[Rejection] = []
+    fresh = [(file, key) for file, key in zip(part.files, part.keys, strict=True) if key not in carried]
+    rows: list[dict[str, Any]] = []
+    for read in build.executor.map("read", _contents(build, fresh, rejections)):
+        found: Read = read
+        rows += found.rows
+        rejections += found.rejections
+    tables = [build.previous.documents_of([key for key in part.keys if key in carried])] if carried else []
+    tables.append(pa.Table.from_pylist(rows, schema=DOCUMENTS))
+    table = pa.concat_tables(tables)
+    order = {key: position for position, key in enumerate(part.keys)}
+    ranks = [order[key] for key in table.column("file").to_pylist()]
+    # Stable: the documents of one file keep their order.
+    positions = sorted(range(len(ranks)), key=lambda position: ranks[position])
+    return table.take(pa.array(positions, pa.int64())), rejections
+
+
+def _contents(
+    build: Build, fresh: list[tuple[ListedFile, bytes]], rejections: list[Rejection]
+) -> Iterator[FileContent]:
+    for file, key in fresh:
+        build.ctx.check_stop()
+        try:
+            yield file.content(key)
+        except FileRejected as error:
+            rejections.append(Rejection(file.identity.source, file.identity.path, "parse", error.reason, str(error)))
