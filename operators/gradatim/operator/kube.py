@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 Body = dict[str, Any]
 
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
+RECENT_SECONDS = 1.0
+RECENT_ENTRIES = 4096
 PATIENCE = 3  # tries of a call that the server asks us to repeat
 
 
@@ -96,6 +99,7 @@ class Kube:
         self._observe = observe
         self._session: aiohttp.ClientSession | None = None
         self._info: kopf.ConnectionInfo | None = None
+        self._recent: dict[tuple[Resource, str, str], tuple[float, asyncio.Future[Body | None]]] = {}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -127,6 +131,24 @@ class Kube:
             return await self.get(resource, namespace, name)
         except NotFound:
             return None
+
+    async def recent(self, resource: Resource, namespace: str, name: str) -> Body | None:
+        """Return the object as read at most a second ago: for what thousands of passes share and nothing is written to.
+
+        Concurrent callers share one request.
+        """
+        key = (resource, namespace, name)
+        held = self._recent.get(key)
+        if held is None or time.monotonic() - held[0] > RECENT_SECONDS or (held[1].done() and held[1].exception()):
+            held = (time.monotonic(), asyncio.ensure_future(self.find(resource, namespace, name)))
+            self._recent[key] = held
+            if len(self._recent) > RECENT_ENTRIES:
+                self._recent.pop(next(iter(self._recent)))
+        return await asyncio.shield(held[1])
+
+    def forget_recent(self, resource: Resource, namespace: str, name: str) -> None:
+        """Read anew next time: a watch event says that the object has changed."""
+        self._recent.pop((resource, namespace, name), None)
 
     async def pages(
         self, resource: Resource, namespace: str = "", *, labels: str = "", limit: int = 500

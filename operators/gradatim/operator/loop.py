@@ -18,6 +18,7 @@ from gradatim.operator.passes import Context, Reconciler
 from gradatim.operator.queue import Key, Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
+CONFLICT_DELAY = 0.05  # seconds; somebody wrote in between, so read again
 
 
 class Loop:
@@ -61,8 +62,7 @@ class Loop:
             body.setdefault("kind", "")
             result = await self.reconcilers[key.plural](self.context, key, body, clock.now())
         except Conflict:
-            self.queue.done(key, 0.0)
-            self.queue.add(key)
+            self.queue.failed(key, CONFLICT_DELAY)
             return "conflict"
         except TryLater as error:
             wait = self.queue.failed(key, error.delay)

@@ -48,8 +48,8 @@ async def surrounding(
     kube: Kube, namespace: str, profile: str, dataset_names: Iterable[str], validations: Iterable[Validation]
 ) -> Surrounding:
     """Read the profile, the namespace's labels, the Datasets and the suite that an object names."""
-    found = await kube.find(ours("computeprofiles"), "", profile)
-    space = await kube.find(NAMESPACES, "", namespace)
+    found = await kube.recent(ours("computeprofiles"), "", profile)
+    space = await kube.recent(NAMESPACES, "", namespace)
     block: Block | None = None
     resolved: list[ResolvedDataset] = []
     for name in dataset_names:

@@ -57,6 +57,10 @@ async def act(
                 await applying.discard(context.kube, context.edges, identity, body, decision.replaced)
             config = await applying.freeze(context.kube, body, decision.start)
             run = run.model_copy(update={"config_digest": config.digest})
+    except DependencyError as error:
+        context.metrics.dependency_errors.labels(error.dependency).inc()
+        return decision.replaced, [(error.reason, error.message)]
+    try:
         await applying.take(decision.step.actions, context.edges, identity, run, evidence.config)
         if any(isinstance(a, Submit) for a in decision.step.actions):
             context.metrics.attempts.labels(key.plural).inc()

@@ -16,6 +16,7 @@ import kopf
 
 from gradatim.api.kinds import KINDS
 from gradatim.api.meta import GROUP, VERSION
+from gradatim.operator.kube import ours
 from gradatim.operator.loop import Loop
 from gradatim.operator.queue import Key
 
@@ -100,6 +101,7 @@ def _handler(loop: Loop, plural: str) -> Callable[..., Any]:
         key = Key(plural, metadata.get("namespace") or "", metadata["name"])
         loop.event(key, metadata.get("resourceVersion", ""))
         if plural in DEPENDED_UPON:
+            loop.context.kube.forget_recent(ours(plural), key.namespace, key.name)
             loop.enqueue_dependents(key)
 
     return enqueue

@@ -25,7 +25,7 @@ async def aliases(
         store = await edges.vectors(identity)
         at = await store.alias(alias)
         wanted = status.promotion.collection if status.promotion else None
-        present = None if wanted is None or wanted == at else await store.exists(wanted)
+        present = None if wanted is None else await store.exists(wanted)
         retiring = any(v.retired_at is not None and not v.collection_dropped for v in status.history)
         pointed = frozenset((await store.aliases()).values()) if retiring else frozenset[str]()
     except DependencyError as error:

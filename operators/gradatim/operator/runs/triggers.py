@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from gradatim.api.base import ApiModel
 from gradatim.api.common import Schedule
@@ -19,6 +19,8 @@ from gradatim.operator.clock import parsed, rfc3339
 from gradatim.operator.naming import short_hash
 from gradatim.operator.runs.model import Trigger
 from gradatim.operator.runs.schedule import due_tick
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,13 @@ def due(known: Known, now: datetime) -> Trigger | None:
     if known.upstream is not None and known.built_from is not None and known.upstream != known.built_from:
         changes = short_hash(*(f"{name}={digest}" for name, digest in sorted(known.upstream.items())), length=16)
         return Trigger(f"upstream/{changes}/{known.run.name}", "upstream")
-    last = parsed(known.last_tick) or parsed(metadata.creation_timestamp) or now
+    last = max(
+        m for m in (parsed(known.last_tick), _ended(known.run), parsed(metadata.creation_timestamp), LONG_AGO) if m
+    )
     tick = due_tick(known.schedule, metadata.uid or "", last, now)
     return None if tick is None else Trigger(f"schedule/{rfc3339(tick)}", "schedule", tick=rfc3339(tick))
+
+
+def _ended(run: RunStatus) -> datetime | None:
+    """Return when the Run's last attempt ended: ticks before that fell into the Run and are dropped."""
+    return parsed(run.attempts[-1].finished_at) if run.attempts else None
