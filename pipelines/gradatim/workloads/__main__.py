@@ -146,7 +146,7 @@ class ResultWriter:
             try:
                 self._ctx.store.write(path, data)
             except STORE_FAULTS as error:
-                log.error("cannot write the result: %s", shorten(str(error)))  # noqa: TRY400 - the message suffices
+                log.error("cannot write the result: %s", shorten(str(error)))
                 if isinstance(error, StoreError) or number == RESULT_ATTEMPTS - 1:
                     return False
                 time.sleep(2**number)

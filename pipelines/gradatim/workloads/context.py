@@ -189,6 +189,8 @@ class RunContext:
                 log.warning("ignoring %s: %s", path, type(error).__name__)
                 continue
             if found.outcome in {"Succeeded", "Unchanged"} and self._same_run(found.stamp) and self._still_there(found):
+                with self._lock:
+                    self._tracker.finish(time.monotonic())
                 return found.model_copy(update={"stamp": self.stamp, "finished": timestamp()})
         return None
 

@@ -56,7 +56,7 @@ class WorkloadError(Exception):
         self.rejections = list(rejections)
 
 
-class StopRequested(Exception):  # noqa: N818 - an order to obey, not a fault
+class StopRequested(Exception):
     """The operator or a signal asked this attempt to end; finished cache entries stay."""
 
 
@@ -64,7 +64,7 @@ class StoreError(Exception):
     """The artifact store refuses a path or a size."""
 
 
-class NotFound(StoreError):  # noqa: N818 - the name the callers read: `except NotFound`
+class NotFound(StoreError):
     """Nothing lies at this path of the artifact store."""
 
 

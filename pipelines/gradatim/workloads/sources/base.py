@@ -21,7 +21,7 @@ EXAMPLES = 5
 READ_BYTES = 1 << 20
 
 
-class FileRejected(Exception):  # noqa: N818 - a verdict on a file
+class FileRejected(Exception):
     """One file cannot be used; `reason` is a CamelCase code that is counted. The rest of the source goes on."""
 
     def __init__(self, reason: str, message: str) -> None:

@@ -208,7 +208,6 @@ class Repository:
             "protocol.ext.allow=never",
             "protocol.file.allow=never",
             "http.followRedirects=false",
-            f"http.curloptResolve={end.host}:{end.port}:{end.literal}",
             "http.lowSpeedLimit=500",
             "http.lowSpeedTime=30",
             "credential.helper=",
@@ -216,6 +215,8 @@ class Repository:
             "fetch.fsckObjects=true",
             "submodule.recurse=false",
         ]
+        if end.scheme == "https":
+            settings.append(f"http.curloptResolve={end.host}:{end.port}:{end.literal}")
         return [
             "git",
             *(word for setting in settings for word in ("-c", setting)),
