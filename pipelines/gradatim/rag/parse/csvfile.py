@@ -97,7 +97,7 @@ def _document(
         )
         return ParseError(Reason.BROKEN, message, file=name, row=row)
     values = dict(zip(header, record, strict=True))
-    chosen = options.text_columns or tuple(header)
+    chosen = options.text_columns or tuple(column for column in header if column not in options.metadata_columns)
     parts = [(column, values[column].strip()) for column in chosen if values[column].strip()]
     if not parts:
         return ParseError(

@@ -61,7 +61,7 @@ class ParseOptions:
     """Limits and choices. Sizes are bytes, `max_chars` and `max_field_chars` are characters of extracted text.
 
     `format` overrides the file extension. `encoding` overrides detection for text formats. `text_columns` names the csv columns whose
-    values make the text (all of them when empty); the other columns become metadata.
+    values make the text (when empty: all but `metadata_columns`); the other columns become metadata.
     """
 
     format: str | None = None
@@ -77,6 +77,7 @@ class ParseOptions:
     zip_max_entries: int = 10_000
     csv_mode: CsvMode = CsvMode.ROWS
     text_columns: tuple[str, ...] = ()
+    metadata_columns: tuple[str, ...] = ()
     page_headers: bool = True
 
     def digest(self) -> str:
