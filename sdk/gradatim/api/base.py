@@ -6,16 +6,18 @@ is judged alike by `kubectl apply`, by the SDK and by a run without a cluster.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 RULES = "x-kubernetes-validations"
 
 
 class ApiModel(BaseModel):
-    """A part of a manifest: camelCase on the wire, unknown fields refused."""
+    """A part of a manifest: camelCase on the wire, unknown fields refused, list keys unique as on the API server."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -26,6 +28,12 @@ class ApiModel(BaseModel):
         protected_namespaces=(),
     )
 
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        for name, wire, key in _unique_lists(type(self)):
+            _refuse_duplicates(wire, key, getattr(self, name) or ())
+        return self
+
     def to_manifest(self) -> dict[str, Any]:
         """Return the JSON form: camelCase keys, absent members left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -35,6 +43,29 @@ class ReadModel(ApiModel):
     """Something read back from a server or a file: unknown fields of a newer release are ignored."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+@cache
+def _unique_lists(model: type[ApiModel]) -> tuple[tuple[str, str, str | None], ...]:
+    """Return (attribute, wire name, key attribute) of the lists whose members differ; the key is None for a set."""
+    found: list[tuple[str, str, str | None]] = []
+    for name, field in model.model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        kind, keys = extra.get("x-kubernetes-list-type"), extra.get("x-kubernetes-list-map-keys")
+        if kind == "set":
+            found.append((name, field.alias or name, None))
+        elif kind == "map" and isinstance(keys, list):
+            found.append((name, field.alias or name, str(keys[0])))
+    return tuple(found)
+
+
+def _refuse_duplicates(wire: str, key: str | None, members: Iterable[Any]) -> None:
+    seen: set[Any] = set()
+    for member in members:
+        value = member if key is None else getattr(member, key)
+        if value in seen:
+            raise ValueError(f"{wire} holds {value!r} more than once")
+        seen.add(value)
 
 
 def rules(*pairs: tuple[str, str], field_path: str | None = None) -> dict[str, Any]:
@@ -64,8 +95,12 @@ FieldName = Annotated[str, Field(min_length=1, max_length=63, pattern=FIELD)]
 Short = Annotated[str, Field(max_length=253)]
 Text = Annotated[str, Field(max_length=1024)]
 Uri = Annotated[str, Field(min_length=1, max_length=2048)]
+Address = Annotated[str, Field(max_length=1024, pattern=r"^https?://[!-?A-~]+$")]
+DecimalAmount = Annotated[str, Field(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?$")]
+Currency = Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")]
 Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Seconds = Annotated[int, Field(ge=0, le=31_536_000)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, strict=True)]
+Seconds = Annotated[int, Field(ge=0, le=31_536_000, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Timestamp = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]

@@ -1,4 +1,4 @@
-"""Types that several kinds share: sources, models, compute, validation, gates, schedules.
+"""Types that several kinds share: models, compute, validation, gates, schedules; sources live in `sources`.
 
 Used by the kind modules. References are names in the object's own namespace; no reference has a namespace field.
 """
@@ -10,118 +10,44 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gradatim.api.base import (
-    ATOMIC,
-    FREE_FORM,
-    SET,
-    ApiModel,
-    Count,
-    Fraction,
-    Name,
-    ObjectName,
-    Seconds,
-    Short,
-    map_list,
-    rules,
+from gradatim.api.base import ATOMIC, FREE_FORM, ApiModel, Fraction, Name, ObjectName, Seconds, rules
+from gradatim.api.sources import (
+    SOURCE_MEMBERS,
+    ClaimSource,
+    DatasetRef,
+    GitSource,
+    HttpSource,
+    HuggingFaceSource,
+    NamedSource,
+    S3Source,
+    SecretRef,
+    Source,
 )
 
-
-class SecretRef(ApiModel):
-    """A Secret of this namespace, used by the workload only where its `gradatim.dev/hosts` allows."""
-
-    name: ObjectName
-
-
-class DatasetRef(ApiModel):
-    """A Dataset of this namespace."""
-
-    name: ObjectName
-
-
-class ClaimSource(ApiModel):
-    """Files on a volume claim of this namespace."""
-
-    claim_name: ObjectName
-    sub_path: Annotated[str, Field(max_length=1024, pattern=r"^[^/]")] | None = None
-
-
-class S3Source(ApiModel):
-    """Objects under a prefix of an S3-compatible store."""
-
-    uri: Annotated[str, Field(max_length=1024, pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$")]
-    endpoint: Annotated[str, Field(max_length=1024, pattern=r"^https?://")] | None = None
-    region: Annotated[str, Field(max_length=63)] | None = None
-    secret_ref: SecretRef | None = None
-
-
-class GitSource(ApiModel):
-    """Files of a Git repository at one revision; a branch is resolved to a commit once per Run."""
-
-    url: Annotated[
-        str, Field(max_length=1024, pattern=r"^(https|ssh|git)://[^@]+$", description="No credentials here.")
-    ]
-    revision: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = "HEAD"
-    paths: Annotated[list[Short], Field(max_length=64, json_schema_extra=SET)] = ["**"]
-    secret_ref: SecretRef | None = None
-
-
-class HttpSource(ApiModel):
-    """Documents behind URLs; redirects stay on the same host, every response is bounded."""
-
-    urls: Annotated[
-        list[Annotated[str, Field(max_length=2048, pattern=r"^https?://[^@\s]+$")]],
-        Field(min_length=1, max_length=256, json_schema_extra=SET),
-    ]
-    max_bytes: Annotated[int, Field(ge=1, le=2**33)] = 10_485_760
-    secret_ref: SecretRef | None = None
-
-
-class HuggingFaceSource(ApiModel):
-    """A data set of a Hugging Face hub, pinned to a commit."""
-
-    repo: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", max_length=40, description="Full commit hash.")]
-    config: Short = "default"
-    split: Short = "train"
-    secret_ref: SecretRef | None = None
-
-
-SOURCE_MEMBERS = ("persistentVolumeClaim", "path", "s3", "git", "http", "huggingFace", "datasetRef")
-_ONE_SOURCE = "[" + ", ".join(f"has(self.{m})" for m in SOURCE_MEMBERS) + "].filter(x, x).size() == 1"
-
-
-class Source(ApiModel):
-    """Where documents or examples come from: exactly one member."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (_ONE_SOURCE, f"exactly one of {', '.join(SOURCE_MEMBERS)} must be set"),
-            ("!has(self.path) || !self.path.split('/').exists(p, p == '..')", "path must not contain '..'"),
-        )
-    )
-
-    persistent_volume_claim: ClaimSource | None = None
-    path: Annotated[str, Field(max_length=1024, pattern=r"^file:///")] | None = Field(
-        default=None, description="A file or folder below an allowed root of the profile."
-    )
-    s3: S3Source | None = None
-    git: GitSource | None = None
-    http: HttpSource | None = None
-    hugging_face: HuggingFaceSource | None = None
-    dataset_ref: DatasetRef | None = None
-
-    @property
-    def member(self) -> str:
-        """Return the wire name of the member that is set."""
-        return next(iter(self.model_dump(by_alias=True, exclude_none=True)))
-
-    @model_validator(mode="after")
-    def _one_member(self) -> Self:
-        if len(self.model_dump(by_alias=True, exclude_none=True)) != 1:
-            raise ValueError(f"exactly one of {', '.join(SOURCE_MEMBERS)} must be set")
-        if self.path is not None and ".." in self.path.split("/"):
-            raise ValueError("path must not contain '..'")
-        return self
+__all__ = [
+    "SOURCE_MEMBERS",
+    "ClaimSource",
+    "Compute",
+    "DatasetRef",
+    "Expectation",
+    "Gate",
+    "GitSource",
+    "HttpSource",
+    "HuggingFaceSource",
+    "ModelRef",
+    "NamedSource",
+    "OnFailure",
+    "ProfileRef",
+    "Retry",
+    "S3Source",
+    "Schedule",
+    "SecretRef",
+    "Severity",
+    "Source",
+    "SuiteRef",
+    "Threshold",
+    "Validation",
+]
 
 
 class ModelRef(ApiModel):
@@ -131,7 +57,7 @@ class ModelRef(ApiModel):
         str,
         Field(
             max_length=1024,
-            pattern=r"^(file:///.+|s3://.+|hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}|package://[a-z0-9_]+)$",
+            pattern=r"^(file:///[!-~]+|s3://[!-~]+|hf://[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+@[0-9a-f]{40}|package://[a-z0-9_]+)$",
             description="file:///path, s3://bucket/prefix, hf://org/name@commit or package://name.",
         ),
     ]
@@ -140,21 +66,16 @@ class ModelRef(ApiModel):
 class ProfileRef(ApiModel):
     """A ComputeProfile of the cluster."""
 
-    name: ObjectName = "default"
-
-
-class Money(ApiModel):
-    """An amount as a decimal string, never a float."""
-
-    amount: Annotated[str, Field(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?$")]
-    currency: Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")] = "USD"
+    name: ObjectName = Field(default="default", description="Name of the profile.")
 
 
 class Compute(ApiModel):
     """What a user may say about compute; everything else belongs to the ComputeProfile."""
 
     profile_ref: ProfileRef = Field(default_factory=ProfileRef)
-    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    workers: Annotated[int, Field(ge=1, le=1024, strict=True)] = Field(
+        default=1, description="Processes that share the heavy stages; at most limits.maxWorkers of the profile."
+    )
 
 
 class Severity(StrEnum):
@@ -167,15 +88,19 @@ class Severity(StrEnum):
 class Expectation(ApiModel):
     """A Great Expectations core expectation by its own name, over the columns that the stage documents."""
 
-    type: Annotated[str, Field(max_length=128, pattern=r"^expect_[a-z0-9_]+$")]
-    kwargs: Annotated[dict[str, Any], Field(json_schema_extra=FREE_FORM)] = Field(default_factory=dict)
+    type: Annotated[str, Field(max_length=128, pattern=r"^expect_[a-z0-9_]+$")] = Field(
+        description="Name of the expectation, e.g. expect_column_values_to_not_be_null."
+    )
+    kwargs: Annotated[dict[str, Any], Field(json_schema_extra=FREE_FORM)] = Field(
+        default_factory=dict, description="Arguments of the expectation, as Great Expectations names them."
+    )
     severity: Severity = Severity.CRITICAL
 
 
 class SuiteRef(ApiModel):
     """A ConfigMap of this namespace whose key `suite.json` holds a Great Expectations suite."""
 
-    name: ObjectName
+    name: ObjectName = Field(description="Name of the ConfigMap.")
 
 
 class OnFailure(StrEnum):
@@ -189,7 +114,7 @@ class Validation(ApiModel):
     """Expectations on the data and what happens when they fail."""
 
     expectations: Annotated[list[Expectation], Field(max_length=64, json_schema_extra=ATOMIC)] = Field(
-        default_factory=list
+        default_factory=list, description="Checked in order, beside those of suiteRef."
     )
     suite_ref: SuiteRef | None = None
     on_failure: OnFailure = OnFailure.BLOCK
@@ -202,8 +127,10 @@ class Threshold(ApiModel):
     """An absolute bound."""
 
     model_config = ConfigDict(json_schema_extra=rules(("has(self.min) || has(self.max)", "threshold needs min or max")))
-    min: float | None = None
-    max: float | None = None
+    min: Annotated[float, Field(strict=True)] | None = Field(default=None, description="The metric must reach this.")
+    max: Annotated[float, Field(strict=True)] | None = Field(
+        default=None, description="The metric must not exceed this."
+    )
 
     @model_validator(mode="after")
     def _some_bound(self) -> Self:
@@ -230,15 +157,25 @@ class Gate(ApiModel):
 
     model_config = ConfigDict(json_schema_extra=rules(*_GATE_RULES))
 
-    name: Name
-    metric: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_.]*(@[0-9]+)?$")]
+    name: Name = Field(description="Names the gate in verdicts and messages.")
+    metric: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_.]*(@[0-9]+)?$")] = Field(
+        description="A measured metric, e.g. ndcg@10."
+    )
     threshold: Threshold | None = None
     baseline: Literal["active"] | None = Field(default=None, description="What to compare with.")
-    max_decrease: Annotated[float, Field(ge=0)] | None = None
-    max_increase: Annotated[float, Field(ge=0)] | None = None
-    max_ratio: Annotated[float, Field(gt=0)] | None = None
-    min_samples: Annotated[int, Field(ge=1, le=10_000_000)] = 1
-    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] | None = Field(
+    max_decrease: Annotated[float, Field(ge=0, strict=True)] | None = Field(
+        default=None, description="The metric may fall by this much below the baseline."
+    )
+    max_increase: Annotated[float, Field(ge=0, strict=True)] | None = Field(
+        default=None, description="The metric may rise by this much above the baseline."
+    )
+    max_ratio: Annotated[float, Field(gt=0, strict=True)] | None = Field(
+        default=None, description="The metric may be at most this many times the baseline."
+    )
+    min_samples: Annotated[int, Field(ge=1, le=10_000_000, strict=True)] = Field(
+        default=1, description="Fewer questions than this prove nothing: the gate fails."
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0, strict=True)] | None = Field(
         default=None,
         description="Judge the worse end of the interval at this confidence instead of the mean.",
     )
@@ -260,31 +197,17 @@ class Schedule(ApiModel):
 
     schedule: Annotated[str, Field(max_length=128, description="Five cron fields.")] | None = None
     time_zone: Annotated[str, Field(max_length=64, description="IANA name.")] = "UTC"
-    starting_deadline_seconds: Seconds = 600
-    jitter_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
+    starting_deadline_seconds: Seconds = Field(
+        default=600, description="A tick that could not start within this time is dropped."
+    )
+    jitter_seconds: Annotated[int, Field(ge=0, le=3600, strict=True)] = Field(
+        default=0, description="Every object is shifted by a fixed share of this, so that not all start at once."
+    )
 
 
 class Retry(ApiModel):
     """Attempts after the first, for failures that another try may cure."""
 
-    max_retries: Annotated[int, Field(ge=0, le=10)] = 3
-
-
-SourceList = Annotated[list["NamedSource"], Field(min_length=1, max_length=64, json_schema_extra=map_list())]
-
-
-class NamedSource(ApiModel):
-    """One source of an index, with metadata that every document of it carries."""
-
-    name: Name
-    source: Source
-    metadata: Annotated[dict[str, Annotated[str, Field(max_length=256)]], Field(max_length=32)] = Field(
-        default_factory=dict
+    max_retries: Annotated[int, Field(ge=0, le=10, strict=True)] = Field(
+        default=3, description="Attempts after the first; a wrong spec or bad data is never tried again."
     )
-
-
-class Rows(ApiModel):
-    """Rows counted in one place."""
-
-    total: Count = 0
-    rejected: Count = 0

@@ -10,10 +10,20 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gradatim.api.base import SET, ApiModel, ObjectName, ReadModel, Seconds, Short, Timestamp, map_list, rules
-from gradatim.api.meta import Condition, ObjectMeta, State
-
-Address = Annotated[str, Field(max_length=1024, pattern=r"^https?://[^@\s]+$")]
+from gradatim.api.base import (
+    SET,
+    Address,
+    ApiModel,
+    Currency,
+    DecimalAmount,
+    Flag,
+    ObjectName,
+    ReadModel,
+    Short,
+    Timestamp,
+    rules,
+)
+from gradatim.api.meta import Conditions, ObjectMeta, ObservedGeneration, State
 
 
 class RayClusterRuntime(ApiModel):
@@ -27,7 +37,7 @@ class RayClusterRuntime(ApiModel):
         default="/var/run/secrets/gradatim",
         description="Folder on the cluster's nodes that holds one sub-folder per Secret and one file per key.",
     )
-    shared_trust: bool = Field(
+    shared_trust: Flag = Field(
         default=False, description="Several namespaces may use this cluster although it cannot keep them apart."
     )
 
@@ -41,7 +51,9 @@ class Runtime(ApiModel):
         )
     )
     type: Literal["rayCluster"] = Field(
-        default="rayCluster", json_schema_extra=rules(("self == oldSelf", "runtime.type is immutable"))
+        default="rayCluster",
+        json_schema_extra=rules(("self == oldSelf", "runtime.type is immutable")),
+        description="Immutable. This release knows one: rayCluster.",
     )
     ray_cluster: RayClusterRuntime | None = None
 
@@ -68,10 +80,17 @@ class ArtifactStore(ApiModel):
     root: Annotated[str, Field(max_length=1024, pattern=r"^(file:///|s3://[a-z0-9][a-z0-9.-]+/).*")] = Field(
         description="file:///store/{namespace}/ or s3://bucket/{namespace}/."
     )
-    endpoint: Address | None = None
-    region: Annotated[str, Field(max_length=63)] | None = None
-    operator_secret_name: ObjectName | None = None
-    workload_secret_name: ObjectName | None = None
+    endpoint: Address | None = Field(
+        default=None, description="Address of an S3-compatible store; absent means Amazon S3. Immutable."
+    )
+    region: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Region of the bucket.")
+    operator_secret_name: ObjectName | None = Field(
+        default=None,
+        description="Secret in the operator's namespace; keys `access-key-id` and `secret-access-key`.",
+    )
+    workload_secret_name: ObjectName | None = Field(
+        default=None, description="Secret of the Run; the same keys, limited to the namespace's prefix."
+    )
 
     @model_validator(mode="after")
     def _template(self) -> ArtifactStore:
@@ -86,8 +105,8 @@ class VectorStore(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(("self.endpoint == oldSelf.endpoint", "vectorStore.endpoint is immutable"))
     )
-    endpoint: Address
-    grpc_endpoint: Address
+    endpoint: Address = Field(description="REST address. Immutable.")
+    grpc_endpoint: Address = Field(description="gRPC address.")
     operator_secret_name: ObjectName | None = Field(default=None, description="Key `api-key`.")
     workload_secret_name: ObjectName | None = Field(default=None, description="Key `api-key`.")
 
@@ -95,39 +114,51 @@ class VectorStore(ApiModel):
 class Pricing(ApiModel):
     """What compute costs, for estimates."""
 
-    accelerator_hour: Annotated[str, Field(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?$")] = "0"
-    cpu_hour: Annotated[str, Field(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?$")] = "0"
-    currency: Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")] = "USD"
+    accelerator_hour: DecimalAmount = Field(default="0", description="Price of one accelerator for one hour.")
+    cpu_hour: DecimalAmount = Field(default="0", description="Price of one CPU for one hour.")
+    currency: Currency = Field(default="USD", description="ISO 4217 code.")
 
 
 class ConcurrencyLimit(ApiModel):
     """Runs at a time; beyond it objects wait, fairly between namespaces."""
 
-    per_namespace: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    total: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    per_namespace: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = Field(
+        default=None, description="Runs at a time in one namespace; absent means no limit."
+    )
+    total: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = Field(
+        default=None, description="Runs at a time in all namespaces together; absent means no limit."
+    )
 
 
 class Limits(ApiModel):
     """What users may ask for."""
 
-    max_workers: Annotated[int, Field(ge=1, le=1024)] = 16
-    max_run_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 86_400
+    max_workers: Annotated[int, Field(ge=1, le=1024, strict=True)] = Field(
+        default=16, description="Most that compute.workers may ask for."
+    )
+    max_run_seconds: Annotated[int, Field(ge=1, le=31_536_000, strict=True)] = Field(
+        default=86_400, description="No attempt runs longer, whatever activeDeadlineSeconds says."
+    )
     max_concurrent_runs: ConcurrencyLimit = Field(default_factory=ConcurrencyLimit)
     allowed_source_roots: Annotated[
         list[Annotated[str, Field(max_length=1024, pattern=r"^/")]], Field(max_length=32, json_schema_extra=SET)
     ] = Field(default_factory=list, description="Folders below which `path` sources and `file:` models may lie.")
-    allow_private_networks: bool = Field(
+    allow_private_networks: Flag = Field(
         default=False, description="Sources may lie on loopback, private or link-local addresses."
     )
-    max_source_bytes: Annotated[int, Field(ge=1, le=2**50)] = 2**36
-    max_document_bytes: Annotated[int, Field(ge=1, le=2**40)] = 2**28
+    max_source_bytes: Annotated[int, Field(ge=1, le=2**50, strict=True)] = Field(
+        default=2**36, description="Most that one source may hold."
+    )
+    max_document_bytes: Annotated[int, Field(ge=1, le=2**40, strict=True)] = Field(
+        default=2**28, description="Most that one file or document may hold."
+    )
 
 
 class NamespaceSelector(ApiModel):
     """Namespaces by label; an empty one means all."""
 
     match_labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = Field(
-        default_factory=dict
+        default_factory=dict, description="Labels that a namespace must carry, all of them."
     )
 
 
@@ -140,27 +171,32 @@ class AllowedNamespaces(ApiModel):
 class ComputeProfileSpec(ApiModel):
     """What the platform team declares."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("!has(oldSelf.vectorStore) || has(self.vectorStore)", "vectorStore cannot be removed once it is set")
+        )
+    )
     runtime: Runtime
     artifact_store: ArtifactStore
     vector_store: VectorStore | None = None
     pricing: Pricing = Field(default_factory=Pricing)
     limits: Limits = Field(default_factory=Limits)
     allowed_namespaces: AllowedNamespaces = Field(default_factory=AllowedNamespaces)
-    probe_interval_seconds: Annotated[Seconds, Field(ge=5)] = 60
+    probe_interval_seconds: Annotated[int, Field(ge=5, le=31_536_000, strict=True)] = Field(
+        default=60, description="Time between two probes of every dependency while all answer."
+    )
 
 
 class ComputeProfileStatus(ReadModel):
     """What the operator found when it probed every dependency."""
 
-    observed_generation: int = -1
+    observed_generation: ObservedGeneration = -1
     state: State = State.PENDING
-    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=map_list("type"))] = Field(
-        default_factory=list
-    )
-    runtime_version: Short | None = None
-    vector_store_version: Short | None = None
-    active_runs: int = 0
-    last_probe: Timestamp | None = None
+    conditions: Conditions = Field(default_factory=list)
+    runtime_version: Short | None = Field(default=None, description="Version that the Ray cluster reports.")
+    vector_store_version: Short | None = Field(default=None, description="Version that Weaviate reports.")
+    active_runs: int = Field(default=0, description="Runs that hold a slot of this profile.")
+    last_probe: Timestamp | None = Field(default=None, description="When a probe last found something new.")
 
 
 class ComputeProfile(ReadModel):

@@ -11,10 +11,23 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gradatim.api.base import ApiModel, Count, Digest, FieldName, Name, ReadModel, Short, Timestamp, map_list, rules
-from gradatim.api.common import Compute, Retry, Schedule, Source, Validation
-from gradatim.api.meta import Condition, ObjectMeta, State
+from gradatim.api.base import (
+    ApiModel,
+    Count,
+    Digest,
+    FieldName,
+    Flag,
+    Name,
+    ReadModel,
+    Short,
+    Timestamp,
+    map_list,
+    rules,
+)
+from gradatim.api.common import Compute, Retry, Schedule, Validation
+from gradatim.api.meta import Conditions, ObjectMeta, ObservedGeneration, State
 from gradatim.api.runstatus import Progress, ReasonCounts, RunStatus, StoreIdentity, ValidationSummary
+from gradatim.api.sources import Source
 
 
 class DataFormat(StrEnum):
@@ -44,15 +57,19 @@ class SchemaKind(StrEnum):
 class Sampling(ApiModel):
     """A reproducible sample by hash; adding rows keeps those already chosen as far as the limit allows."""
 
-    limit: Annotated[int, Field(ge=1, le=2**40)] | None = None
-    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+    limit: Annotated[int, Field(ge=1, le=2**40, strict=True)] | None = Field(
+        default=None, description="Rows to keep at most; absent means all."
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31, strict=True)] = Field(
+        default=0, description="Another seed gives another sample."
+    )
 
 
 class Split(ApiModel):
     """One named split and its share of the rows."""
 
-    name: Name
-    fraction: Annotated[float, Field(gt=0, le=1)]
+    name: Name = Field(description="Name of the split; its file is data/<name>.parquet.")
+    fraction: Annotated[float, Field(gt=0, le=1, strict=True)] = Field(description="Share of the rows.")
 
 
 class Splits(ApiModel):
@@ -65,14 +82,21 @@ class Splits(ApiModel):
                 "splits need fractions or a column, not both",
             ),
             (
-                "!has(self.fractions) || self.fractions.size() == 0 || (self.fractions.map(f, f.fraction).sum() > 0.999 && self.fractions.map(f, f.fraction).sum() < 1.001)",
+                (
+                    "!has(self.fractions) || self.fractions.size() == 0 || "
+                    "(self.fractions.map(f, f.fraction).sum() > 0.999 && self.fractions.map(f, f.fraction).sum() < 1.001)"
+                ),
                 "fractions must sum to 1",
             ),
         )
     )
-    fractions: Annotated[list[Split], Field(max_length=16, json_schema_extra=map_list())] = Field(default_factory=list)
-    column: FieldName | None = None
-    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+    fractions: Annotated[list[Split], Field(max_length=16, json_schema_extra=map_list())] = Field(
+        default_factory=list, description="Splits by hash; the fractions sum to 1."
+    )
+    column: FieldName | None = Field(default=None, description="Column whose value names the split of a row.")
+    seed: Annotated[int, Field(ge=0, le=2**31, strict=True)] = Field(
+        default=0, description="Another seed gives another split."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Splits:
@@ -86,24 +110,30 @@ class Splits(ApiModel):
 class NearDedup(ApiModel):
     """MinHash over word shingles: rows whose estimated Jaccard similarity reaches the threshold count as one."""
 
-    threshold: Annotated[float, Field(ge=0.5, le=1.0)] = 0.85
-    shingle: Annotated[int, Field(ge=1, le=20)] = 5
-    permutations: Annotated[int, Field(ge=16, le=512)] = 128
+    threshold: Annotated[float, Field(ge=0.5, le=1.0, strict=True)] = Field(
+        default=0.85, description="Estimated Jaccard similarity from which rows count as one."
+    )
+    shingle: Annotated[int, Field(ge=1, le=20, strict=True)] = Field(default=5, description="Words in a shingle.")
+    permutations: Annotated[int, Field(ge=16, le=512, strict=True)] = Field(
+        default=128, description="Hash functions; more of them estimate better and take longer."
+    )
 
 
 class Dedup(ApiModel):
     """Which duplicates are dropped; the first occurrence stays."""
 
-    exact: bool = True
+    exact: Flag = Field(default=True, description="Drop rows whose content has been seen.")
     near: NearDedup | None = None
 
 
 class Decontamination(ApiModel):
     """Rows that share an n-gram of words with an evaluation set are dropped and counted."""
 
-    name: Name
+    name: Name = Field(description="Names the evaluation set in counts and messages.")
     source: Source
-    ngram: Annotated[int, Field(ge=3, le=50)] = 13
+    ngram: Annotated[int, Field(ge=3, le=50, strict=True)] = Field(
+        default=13, description="Words in a row that make a row contaminated."
+    )
 
 
 class DatasetSpec(ApiModel):
@@ -120,59 +150,63 @@ class DatasetSpec(ApiModel):
     splits: Splits | None = None
     dedup: Dedup = Field(default_factory=Dedup)
     decontaminate: Annotated[list[Decontamination], Field(max_length=8, json_schema_extra=map_list())] = Field(
-        default_factory=list
+        default_factory=list, description="Evaluation sets that must not leak into the data."
     )
     refresh: Schedule | None = None
     compute: Compute = Field(default_factory=Compute)
     retry: Retry = Field(default_factory=Retry)
-    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 3600
-    suspend: bool = False
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000, strict=True)] = Field(
+        default=3600, description="An attempt that takes longer has failed."
+    )
+    suspend: Flag = Field(default=False, description="Stop the active Run and start none.")
 
 
 class SplitSize(ReadModel):
     """Rows of one split."""
 
-    name: Annotated[str, Field(min_length=1, max_length=63)]
-    rows: Count
+    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Name of the split.")
+    rows: Count = Field(description="Rows in it.")
 
 
 class DatasetVersion(ReadModel):
     """A finished snapshot: folder with `data/<split>.parquet`, `rejected.parquet` and `manifest.json`."""
 
-    digest: Digest
-    uri: Annotated[str, Field(max_length=2048)]
-    rows: Count = 0
-    rejected: Count = 0
-    duplicates: Count = 0
-    contaminated: Count = 0
-    bytes: Count = 0
-    splits: Annotated[list[SplitSize], Field(max_length=64, json_schema_extra=map_list())] = Field(default_factory=list)
-    created: Timestamp | None = None
-    run: Short | None = None
+    digest: Digest = Field(description="Digest of content and transformation.")
+    uri: Annotated[str, Field(max_length=2048)] = Field(description="Folder in the artifact store.")
+    rows: Count = Field(default=0, description="Rows that passed.")
+    rejected: Count = Field(default=0, description="Rows in quarantine.")
+    duplicates: Count = Field(default=0, description="Rows dropped as duplicates.")
+    contaminated: Count = Field(default=0, description="Rows dropped because an evaluation set holds them.")
+    bytes: Count = Field(default=0, description="Size of the Parquet files.")
+    splits: Annotated[list[SplitSize], Field(max_length=64, json_schema_extra=map_list())] = Field(
+        default_factory=list, description="Rows by split."
+    )
+    created: Timestamp | None = Field(default=None, description="When the Run finished.")
+    run: Short | None = Field(default=None, description="The Run that made it.")
 
 
 class DatasetStatus(ReadModel):
     """What the operator observed."""
 
-    observed_generation: int = -1
+    observed_generation: ObservedGeneration = -1
     state: State = State.PENDING
-    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=map_list("type"))] = Field(
-        default_factory=list
-    )
-    digest: Digest | None = None
+    conditions: Conditions = Field(default_factory=list)
+    digest: Digest | None = Field(default=None, description="Digest of the active snapshot.")
     active: DatasetVersion | None = None
     history: Annotated[list[DatasetVersion], Field(max_length=10, json_schema_extra=map_list("digest"))] = Field(
-        default_factory=list
+        default_factory=list, description="Snapshots that are kept, newest first."
     )
     run: RunStatus | None = None
     progress: Progress | None = None
-    progress_text: Short | None = None
+    progress_text: Short | None = Field(default=None, description="Progress in a few words, for the printer column.")
     validation: ValidationSummary | None = None
-    rejections: ReasonCounts = Field(default_factory=list)
-    last_refresh: Timestamp | None = None
-    next_refresh: Timestamp | None = None
-    last_tick: Timestamp | None = None
-    last_requested: Annotated[str, Field(max_length=64)] | None = None
+    rejections: ReasonCounts = Field(default_factory=list, description="Rejected rows by reason.")
+    last_refresh: Timestamp | None = Field(default=None, description="When a Run last found the snapshot current.")
+    next_refresh: Timestamp | None = Field(default=None, description="The next tick of the schedule.")
+    last_tick: Timestamp | None = Field(default=None, description="The tick that last started a Run.")
+    last_requested: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="Value of `gradatim.dev/requested-at` that last started a Run."
+    )
     store: StoreIdentity | None = None
 
 

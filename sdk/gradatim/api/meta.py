@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from gradatim.api.base import ReadModel, Short, Timestamp
+from gradatim.api.base import ReadModel, Short, Timestamp, map_list
 
 GROUP = "gradatim.dev"
 VERSION = "v1alpha1"
@@ -44,10 +44,14 @@ class Condition(ReadModel):
     """A Kubernetes condition."""
 
     type: Annotated[str, Field(min_length=1, max_length=63, description="CamelCase name of what is observed.")]
-    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=7)]
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=7)] = Field(
+        description="True, False or Unknown."
+    )
     observed_generation: int | None = Field(default=None, description="Generation that this observation belongs to.")
-    last_transition_time: Timestamp
-    reason: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    last_transition_time: Timestamp = Field(description="When `status` last changed.")
+    reason: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")] = (
+        Field(description="CamelCase word for programs; it never changes its meaning.")
+    )
     message: Annotated[str, Field(max_length=1024, description="For a person: what happened and what to do.")] = ""
 
 
@@ -65,3 +69,10 @@ class ObjectMeta(ReadModel):
     annotations: dict[str, str] = Field(default_factory=dict)
     finalizers: list[str] = Field(default_factory=list)
     owner_references: list[dict[str, Any]] = Field(default_factory=list)
+
+
+Conditions = Annotated[
+    list[Condition],
+    Field(max_length=16, json_schema_extra=map_list("type"), description="What is observed, one entry per type."),
+]
+ObservedGeneration = Annotated[int, Field(description="Generation of the spec that this status belongs to.")]

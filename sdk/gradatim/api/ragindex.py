@@ -1,7 +1,6 @@
 """`RAGIndex`: builds, validates, evaluates and switches a versioned Weaviate index.
 
-The spec is what a user declares; the status names what serves now (`active`), what is being built (`candidate`) and what came before
-(`history`). The operator and the `index` workload read these types.
+The spec is what a user declares; what is observed lies in `ragindexstatus`. The operator and the `index` workload read these types.
 """
 
 from __future__ import annotations
@@ -11,39 +10,48 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gradatim.api.base import (
-    SET,
-    ApiModel,
-    Count,
-    Digest,
-    FieldName,
-    Name,
-    ReadModel,
-    Seconds,
-    Short,
-    Text,
-    Timestamp,
-    map_list,
-    rules,
-)
-from gradatim.api.common import Compute, Gate, ModelRef, NamedSource, Retry, Schedule, Source, Validation
-from gradatim.api.meta import Condition, ObjectMeta, State
-from gradatim.api.runstatus import (
-    GateVerdicts,
-    Metrics,
-    Progress,
-    ReasonCounts,
-    RunStatus,
-    StoreIdentity,
-    ValidationSummary,
-)
+from gradatim.api.base import SET, ApiModel, Digest, FieldName, Flag, ReadModel, Seconds, map_list, rules
+from gradatim.api.common import Compute, Gate, ModelRef, Retry, Schedule, Validation
+from gradatim.api.meta import ObjectMeta
+from gradatim.api.ragindexstatus import Candidate, IndexVersion, Promotion, RAGIndexStatus
+from gradatim.api.sources import NamedSource, Source
+
+__all__ = [
+    "Candidate",
+    "ChunkStrategy",
+    "Chunking",
+    "Diversity",
+    "Embedding",
+    "IndexEvaluation",
+    "IndexRefresh",
+    "IndexSchema",
+    "IndexVersion",
+    "MetadataField",
+    "MetadataType",
+    "ParentChunks",
+    "Parsing",
+    "Pin",
+    "Prefix",
+    "Promotion",
+    "RAGIndex",
+    "RAGIndexSpec",
+    "RAGIndexStatus",
+    "Recency",
+    "Rerank",
+    "Retrieval",
+    "Tenancy",
+    "VectorIndex",
+    "Versions",
+]
 
 
 class Parsing(ApiModel):
     """How files become text."""
 
-    tables: Literal["markdown", "text"] = "markdown"
-    max_pages: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    tables: Literal["markdown", "text"] = Field(default="markdown", description="How tables are written down.")
+    max_pages: Annotated[int, Field(ge=1, le=100_000, strict=True)] = Field(
+        default=5000, description="A longer document is rejected."
+    )
 
 
 class ChunkStrategy(StrEnum):
@@ -59,8 +67,10 @@ class ChunkStrategy(StrEnum):
 class ParentChunks(ApiModel):
     """Larger windows that stand in for their chunks when the answer is written."""
 
-    enabled: bool = False
-    max_tokens: Annotated[int, Field(ge=32, le=8192)] = 1024
+    enabled: Flag = Field(default=False, description="Keep such windows.")
+    max_tokens: Annotated[int, Field(ge=32, le=8192, strict=True)] = Field(
+        default=1024, description="Size of a window; above chunking.maxTokens."
+    )
 
 
 class Chunking(ApiModel):
@@ -76,8 +86,12 @@ class Chunking(ApiModel):
         )
     )
     strategy: ChunkStrategy = ChunkStrategy.RECURSIVE
-    max_tokens: Annotated[int, Field(ge=8, le=8192)] = 256
-    overlap_tokens: Annotated[int, Field(ge=0, le=4096)] = 32
+    max_tokens: Annotated[int, Field(ge=8, le=8192, strict=True)] = Field(
+        default=256, description="Largest chunk; tables and code blocks are not cut where they fit."
+    )
+    overlap_tokens: Annotated[int, Field(ge=0, le=4096, strict=True)] = Field(
+        default=32, description="Tokens that a chunk repeats of the one before; below maxTokens."
+    )
     parent: ParentChunks = Field(default_factory=ParentChunks)
 
     @model_validator(mode="after")
@@ -92,17 +106,21 @@ class Chunking(ApiModel):
 class Prefix(ApiModel):
     """Text put before every query and every document, as some encoders were trained with."""
 
-    query: Annotated[str, Field(max_length=256)] = ""
-    document: Annotated[str, Field(max_length=256)] = ""
+    query: Annotated[str, Field(max_length=256)] = Field(default="", description="Before every query.")
+    document: Annotated[str, Field(max_length=256)] = Field(default="", description="Before every chunk.")
 
 
 class Embedding(ApiModel):
     """The encoder and how it is run."""
 
     model: ModelRef
-    batch_tokens: Annotated[int, Field(ge=128, le=1_048_576)] = 8192
-    normalize: bool = True
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    batch_tokens: Annotated[int, Field(ge=128, le=1_048_576, strict=True)] = Field(
+        default=8192, description="Tokens in a batch, padding included."
+    )
+    normalize: Flag = Field(default=True, description="Scale every vector to length 1.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="auto takes bf16 where the processor has instructions for it."
+    )
     prefix: Prefix = Field(default_factory=Prefix)
 
 
@@ -119,49 +137,67 @@ class MetadataType(StrEnum):
 class MetadataField(ApiModel):
     """A field of document metadata that queries may filter by."""
 
-    name: FieldName
+    name: FieldName = Field(description="Name of the field.")
     type: MetadataType = MetadataType.TEXT
-    filterable: bool = True
+    filterable: Flag = Field(default=True, description="Queries may filter by it.")
 
 
 class IndexSchema(ApiModel):
     """Metadata kept beside every chunk."""
 
     metadata: Annotated[list[MetadataField], Field(max_length=32, json_schema_extra=map_list())] = Field(
-        default_factory=list
+        default_factory=list, description="Fields taken from sources[].metadata and from the documents themselves."
     )
 
 
 class VectorIndex(ApiModel):
     """The vector index of each collection."""
 
-    type: Literal["hnsw", "flat"] = "hnsw"
-    distance: Literal["cosine", "dot", "l2-squared"] = "cosine"
-    ef_construction: Annotated[int, Field(ge=8, le=4096)] = 128
-    max_connections: Annotated[int, Field(ge=4, le=512)] = 32
-    quantization: Literal["none", "rq", "pq", "bq"] = "none"
-    replicas: Annotated[int, Field(ge=1, le=16)] = 1
-    shards: Annotated[int, Field(ge=1, le=128)] = 1
+    type: Literal["hnsw", "flat"] = Field(default="hnsw", description="flat compares with every vector: exact, slow.")
+    distance: Literal["cosine", "dot", "l2-squared"] = Field(
+        default="cosine", description="How vectors are compared; dot needs embedding.normalize."
+    )
+    ef_construction: Annotated[int, Field(ge=8, le=4096, strict=True)] = Field(
+        default=128, description="Candidates looked at while the graph is built."
+    )
+    max_connections: Annotated[int, Field(ge=4, le=512, strict=True)] = Field(
+        default=32, description="Edges of a node of the graph."
+    )
+    quantization: Literal["none", "rq", "pq", "bq"] = Field(
+        default="none", description="Compression of vectors: rotational, product or binary."
+    )
+    replicas: Annotated[int, Field(ge=1, le=16, strict=True)] = Field(
+        default=1, description="Copies of the collection; at most the nodes of the Weaviate cluster."
+    )
+    shards: Annotated[int, Field(ge=1, le=128, strict=True)] = Field(
+        default=1, description="Parts of the collection; not used with tenants, which are shards themselves."
+    )
 
 
 class Rerank(ApiModel):
     """A cross-encoder that orders the best candidates again."""
 
     model: ModelRef
-    top_n: Annotated[int, Field(ge=1, le=200)] = 8
+    top_n: Annotated[int, Field(ge=1, le=200, strict=True)] = Field(
+        default=8, description="Results that the model orders and returns."
+    )
 
 
 class Diversity(ApiModel):
     """Maximal marginal relevance: 1 is relevance alone."""
 
-    mmr_lambda: Annotated[float, Field(ge=0, le=1)] = 0.7
+    mmr_lambda: Annotated[float, Field(ge=0, le=1, strict=True)] = Field(
+        default=0.7, description="Weight of relevance against likeness to what is already chosen."
+    )
 
 
 class Recency(ApiModel):
     """Scores halve every `halfLifeDays` of the date field."""
 
-    half_life_days: Annotated[float, Field(gt=0, le=100_000)] = 180
-    field: FieldName
+    half_life_days: Annotated[float, Field(gt=0, le=100_000, strict=True)] = Field(
+        default=180, description="Days after which a score counts half."
+    )
+    field: FieldName = Field(description="A date field of schema.metadata.")
 
 
 class Retrieval(ApiModel):
@@ -170,15 +206,23 @@ class Retrieval(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(("self.candidates >= self.topK", "candidates must be at least topK"))
     )
-    mode: Literal["hybrid", "vector", "keyword"] = "hybrid"
-    alpha: Annotated[float, Field(ge=0, le=1, description="1 is vector alone, 0 is keyword alone.")] = 0.5
-    fusion: Literal["relativeScore", "ranked"] = "relativeScore"
-    top_k: Annotated[int, Field(ge=1, le=200)] = 8
-    candidates: Annotated[int, Field(ge=1, le=1000)] = 50
+    mode: Literal["hybrid", "vector", "keyword"] = Field(default="hybrid", description="What is searched.")
+    alpha: Annotated[float, Field(ge=0, le=1, strict=True)] = Field(
+        default=0.5, description="1 is vector alone, 0 is keyword alone."
+    )
+    fusion: Literal["relativeScore", "ranked"] = Field(
+        default="relativeScore", description="How the two result lists become one: by scaled scores or by ranks."
+    )
+    top_k: Annotated[int, Field(ge=1, le=200, strict=True)] = Field(default=8, description="Results of a query.")
+    candidates: Annotated[int, Field(ge=1, le=1000, strict=True)] = Field(
+        default=50, description="Results of the search before reranking and diversity; at least topK."
+    )
     rerank: Rerank | None = None
     diversity: Diversity | None = None
     recency: Recency | None = None
-    ordering: Literal["edges", "score"] = "score"
+    ordering: Literal["edges", "score"] = Field(
+        default="score", description="edges puts the best results at both ends, where models read best."
+    )
 
     @model_validator(mode="after")
     def _counts(self) -> Retrieval:
@@ -193,11 +237,14 @@ class IndexEvaluation(ApiModel):
     Questions are JSON lines: `{"id", "question", "gold": [{"document": <path>, "start": int, "end": int} | {"document", "quote"}]}`.
     """
 
-    questions: Source | None = None
+    questions: Source | None = Field(default=None, description="JSON lines with id, question and gold passages.")
     k: Annotated[
-        list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1, max_length=8, json_schema_extra=SET)
-    ] = [1, 5, 10]
-    gates: Annotated[list[Gate], Field(max_length=32, json_schema_extra=map_list())] = Field(default_factory=list)
+        list[Annotated[int, Field(ge=1, le=100, strict=True)]],
+        Field(min_length=1, max_length=8, json_schema_extra=SET),
+    ] = Field(default=[1, 5, 10], description="Cut-offs of the metrics.")
+    gates: Annotated[list[Gate], Field(max_length=32, json_schema_extra=map_list())] = Field(
+        default_factory=list, description="All must hold, or the new version is not promoted."
+    )
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -215,23 +262,32 @@ class IndexEvaluation(ApiModel):
 class IndexRefresh(Schedule):
     """When and how the index follows its sources."""
 
-    on_change: bool = Field(default=False, description="Rebuild when a Dataset used as a source has a new digest.")
-    max_staleness_seconds: Annotated[int, Field(ge=1, le=315_360_000)] | None = None
-    strategy: Literal["blueGreen", "inPlace"] = "blueGreen"
+    on_change: Flag = Field(default=False, description="Rebuild when a Dataset used as a source has a new digest.")
+    max_staleness_seconds: Annotated[int, Field(ge=1, le=315_360_000, strict=True)] | None = Field(
+        default=None, description="Degraded once the sources were last found current longer ago than this."
+    )
+    strategy: Literal["blueGreen", "inPlace"] = Field(
+        default="blueGreen",
+        description="blueGreen builds a new collection and switches; inPlace changes the one that serves.",
+    )
 
 
 class Pin(ApiModel):
     """Serve exactly this version; nothing is rebuilt."""
 
-    digest: Digest
+    digest: Digest = Field(description="Digest of a version in status.history.")
 
 
 class Versions(ApiModel):
     """How many finished versions stay and which one serves."""
 
-    keep: Annotated[int, Field(ge=1, le=10, description="Finished versions kept, the active one included.")] = 2
+    keep: Annotated[int, Field(ge=1, le=10, strict=True)] = Field(
+        default=2, description="Finished versions kept, the active one included."
+    )
     pin: Pin | None = None
-    drop_after_seconds: Seconds = 600
+    drop_after_seconds: Seconds = Field(
+        default=600, description="Time between a version's retirement and the removal of its collection."
+    )
 
 
 class Tenancy(ApiModel):
@@ -240,8 +296,10 @@ class Tenancy(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(("!self.enabled || has(self.field)", "tenancy.enabled needs tenancy.field"))
     )
-    enabled: bool = False
-    field: FieldName | None = None
+    enabled: Flag = Field(default=False, description="Immutable.")
+    field: FieldName | None = Field(
+        default=None, description="A text field of schema.metadata; its value is the tenant."
+    )
 
     @model_validator(mode="after")
     def _field(self) -> Tenancy:
@@ -260,13 +318,17 @@ _SPEC_RULES = (
     (_IN_PLACE + "self.versions.keep == 1", "strategy inPlace keeps no versions: set versions.keep to 1"),
     ("self.embedding.normalize || self.vectorIndex.distance != 'dot'", "distance dot needs embedding.normalize"),
     (
-        "!has(self.retrieval.recency) || (has(self.schema.metadata) && "
-        "self.schema.metadata.exists(m, m.name == self.retrieval.recency.field && m.type == 'date'))",
+        (
+            "!has(self.retrieval.recency) || (has(self.schema.metadata) && "
+            "self.schema.metadata.exists(m, m.name == self.retrieval.recency.field && m.type == 'date'))"
+        ),
         "retrieval.recency.field must be a date field of schema.metadata",
     ),
     (
-        "!self.tenancy.enabled || !has(self.tenancy.field) || (has(self.schema.metadata) && "
-        "self.schema.metadata.exists(m, m.name == self.tenancy.field && m.type == 'text'))",
+        (
+            "!self.tenancy.enabled || !has(self.tenancy.field) || (has(self.schema.metadata) && "
+            "self.schema.metadata.exists(m, m.name == self.tenancy.field && m.type == 'text'))"
+        ),
         "tenancy.field must be a text field of schema.metadata",
     ),
     ("self.tenancy.enabled == oldSelf.tenancy.enabled", "tenancy.enabled is immutable"),
@@ -278,7 +340,9 @@ class RAGIndexSpec(ApiModel):
 
     model_config = ConfigDict(json_schema_extra=rules(*_SPEC_RULES))
 
-    sources: Annotated[list[NamedSource], Field(min_length=1, max_length=64, json_schema_extra=map_list())]
+    sources: Annotated[list[NamedSource], Field(min_length=1, max_length=64, json_schema_extra=map_list())] = Field(
+        description="What the index is built from."
+    )
     parsing: Parsing = Field(default_factory=Parsing)
     chunking: Chunking = Field(default_factory=Chunking)
     embedding: Embedding
@@ -292,8 +356,12 @@ class RAGIndexSpec(ApiModel):
     tenancy: Tenancy = Field(default_factory=Tenancy)
     compute: Compute = Field(default_factory=Compute)
     retry: Retry = Field(default_factory=Retry)
-    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 21_600
-    suspend: bool = False
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000, strict=True)] = Field(
+        default=21_600, description="An attempt that takes longer has failed."
+    )
+    suspend: Flag = Field(
+        default=False, description="Stop the active Run and start none; the active version serves on."
+    )
 
     @model_validator(mode="after")
     def _cross(self) -> RAGIndexSpec:
@@ -312,82 +380,6 @@ class RAGIndexSpec(ApiModel):
         if self.tenancy.enabled and fields.get(self.tenancy.field or "") is not MetadataType.TEXT:
             raise ValueError(_SPEC_RULES[5][1])
         return self
-
-
-class IndexVersion(ReadModel):
-    """A finished version: an artifact in the store and a collection in Weaviate."""
-
-    digest: Digest
-    label: Annotated[str, Field(max_length=63)]
-    collection: Annotated[str, Field(max_length=128, pattern=r"^[A-Z][A-Za-z0-9_]*$")]
-    uri: Annotated[str, Field(max_length=2048)]
-    resolved_digest: Digest | None = None
-    encoder_digest: Digest | None = None
-    documents: Count = 0
-    chunks: Count = 0
-    rejected: Count = 0
-    metrics: Metrics = Field(default_factory=list)
-    gates: GateVerdicts = Field(default_factory=list)
-    passed: bool = Field(default=False, description="Every gate passed; only such a version can be promoted or pinned.")
-    created: Timestamp | None = None
-    retired_at: Timestamp | None = None
-    collection_dropped: bool = False
-    run: Short | None = None
-    generation: int = 0
-
-
-class Candidate(ReadModel):
-    """What is being built or was refused."""
-
-    run: Short
-    stage: Short = ""
-    digest: Digest | None = None
-    collection: Annotated[str, Field(max_length=128)] | None = None
-    message: Text = ""
-
-
-class Promotion(ReadModel):
-    """The recorded decision to switch; written before the alias moves."""
-
-    digest: Digest
-    collection: Annotated[str, Field(max_length=128)]
-    reason: Short
-    decided_at: Timestamp
-
-
-class RAGIndexStatus(ReadModel):
-    """What the operator observed."""
-
-    observed_generation: int = -1
-    state: State = State.PENDING
-    conditions: Annotated[list[Condition], Field(max_length=16, json_schema_extra=map_list("type"))] = Field(
-        default_factory=list
-    )
-    alias: Annotated[str, Field(max_length=128)] | None = None
-    endpoint: Annotated[str, Field(max_length=1024)] | None = None
-    grpc_endpoint: Annotated[str, Field(max_length=1024)] | None = None
-    active: IndexVersion | None = None
-    candidate: Candidate | None = None
-    promotion: Promotion | None = None
-    history: Annotated[list[IndexVersion], Field(max_length=10, json_schema_extra=map_list("digest"))] = Field(
-        default_factory=list
-    )
-    in_use_by: Annotated[list[Name], Field(max_length=64, json_schema_extra=SET)] = Field(default_factory=list)
-    run: RunStatus | None = None
-    progress: Progress | None = None
-    progress_text: Short | None = None
-    quality_text: Short | None = None
-    validation: ValidationSummary | None = None
-    rejections: ReasonCounts = Field(default_factory=list)
-    upstream: Annotated[dict[str, Short], Field(max_length=64)] = Field(
-        default_factory=dict, description="Dataset name to the digest that the active version was built from."
-    )
-    last_checked: Timestamp | None = Field(default=None, description="When sources were last found current.")
-    next_refresh: Timestamp | None = None
-    last_tick: Timestamp | None = None
-    last_requested: Annotated[str, Field(max_length=64)] | None = None
-    versions_built: Count = 0
-    store: StoreIdentity | None = None
 
 
 class RAGIndex(ReadModel):

@@ -40,75 +40,79 @@ class Failure(StrEnum):
 class MetricValue(ReadModel):
     """A measured value with its interval; `samples` is the number of questions or rows behind it."""
 
-    value: float
-    low: float | None = None
-    high: float | None = None
-    samples: Count = 0
+    value: float = Field(description="Mean over the samples.")
+    low: float | None = Field(default=None, description="Lower end of the 95 % interval.")
+    high: float | None = Field(default=None, description="Upper end of the 95 % interval.")
+    samples: Count = Field(default=0, description="Questions or rows behind the value.")
 
 
 class NamedMetric(MetricValue):
     """A metric in a list keyed by name."""
 
-    name: Annotated[str, Field(min_length=1, max_length=63)]
+    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="E.g. ndcg@10.")
 
 
-Metrics = Annotated[list[NamedMetric], Field(max_length=64, json_schema_extra=map_list())]
+Metrics = Annotated[
+    list[NamedMetric], Field(max_length=64, json_schema_extra=map_list(), description="What was measured.")
+]
 
 
 class Progress(ReadModel):
     """How far a Run is. `percent` covers the whole Run, `step` of `total` the stage."""
 
-    stage: Short
-    step: Count = 0
-    total: Count = 0
-    percent: Annotated[int, Field(ge=0, le=100)] = 0
-    message: Text = ""
-    eta_seconds: Count | None = None
-    updated: Timestamp | None = None
+    stage: Short = Field(description="What the Run is doing.")
+    step: Count = Field(default=0, description="How far the stage is.")
+    total: Count = Field(default=0, description="What the stage has to do; 0 means unknown.")
+    percent: Annotated[int, Field(ge=0, le=100)] = Field(default=0, description="Share of the whole Run.")
+    message: Text = Field(default="", description="For a person.")
+    eta_seconds: Count | None = Field(default=None, description="Estimated time left.")
+    updated: Timestamp | None = Field(default=None, description="When the workload wrote this.")
 
 
 class Attempt(ReadModel):
     """One try at a Run. It is recorded here before it is created anywhere."""
 
-    number: Annotated[int, Field(ge=1, le=10_000)]
+    number: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Counted from 1.")
     outcome: Outcome = Outcome.RECORDED
     failure: Failure | None = None
-    reason: Short | None = None
-    message: Text | None = None
-    recorded_at: Timestamp | None = None
-    started_at: Timestamp | None = None
-    finished_at: Timestamp | None = None
-    heartbeat_at: Timestamp | None = None
+    reason: Short | None = Field(default=None, description="Why it failed, for programs.")
+    message: Text | None = Field(default=None, description="Why it failed, for a person.")
+    recorded_at: Timestamp | None = Field(default=None, description="When it was written here, before it was created.")
+    started_at: Timestamp | None = Field(default=None, description="When the runtime was first seen to run it.")
+    finished_at: Timestamp | None = Field(default=None, description="When it ended.")
+    heartbeat_at: Timestamp | None = Field(default=None, description="First sign of life of the workload.")
 
 
 class RunStatus(ReadModel):
     """The active or last Run of an object."""
 
-    name: Annotated[str, Field(max_length=63)]
+    name: Annotated[str, Field(max_length=63)] = Field(description="Names the Run and its folder in the store.")
     trigger: Annotated[
         str, Field(max_length=128, description="Why it runs: generation, schedule, upstream or request.")
     ]
-    generation: int = 0
+    generation: int = Field(default=0, description="Generation of the spec that it executes.")
     spec_digest: Short | None = Field(default=None, description="Digest of the part of the spec that a Run depends on.")
-    config_digest: Short | None = None
-    created: Timestamp | None = None
-    attempts: Annotated[list[Attempt], Field(max_length=20, json_schema_extra=ATOMIC)] = Field(default_factory=list)
-    stop_requested_at: Timestamp | None = None
-    stop_reason: Short | None = None
+    config_digest: Short | None = Field(default=None, description="Digest of the frozen inputs that bind all attempts.")
+    created: Timestamp | None = Field(default=None, description="When it was decided.")
+    attempts: Annotated[list[Attempt], Field(max_length=20, json_schema_extra=ATOMIC)] = Field(
+        default_factory=list, description="Oldest first."
+    )
+    stop_requested_at: Timestamp | None = Field(default=None, description="When the workload was asked to stop.")
+    stop_reason: Short | None = Field(default=None, description="Why it was asked to stop.")
     not_before: Timestamp | None = Field(default=None, description="When the next attempt may be recorded.")
-    done: bool = False
-    succeeded: bool = False
+    done: bool = Field(default=False, description="No further attempt follows.")
+    succeeded: bool = Field(default=False, description="It is done and brought a result.")
 
 
 class ExpectationResult(ReadModel):
     """One expectation as observed. `failed` counts rows; -1 means the expectation is not about rows."""
 
-    expectation: Short
-    column: Short | None = None
-    severity: Short = "critical"
-    success: bool = False
-    observed: Annotated[str, Field(max_length=256)] = ""
-    failed: int = 0
+    expectation: Short = Field(description="Name of the expectation.")
+    column: Short | None = Field(default=None, description="Column that it is about, if one.")
+    severity: Short = Field(default="critical", description="critical or warning.")
+    success: bool = Field(default=False, description="Whether it held.")
+    observed: Annotated[str, Field(max_length=256)] = Field(default="", description="What was observed.")
+    failed: int = Field(default=0, description="Rows that broke it; -1 means it is not about rows.")
     examples: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=5, json_schema_extra=ATOMIC)] = (
         Field(default_factory=list, description="Where: source, file, row or page.")
     )
@@ -117,26 +121,28 @@ class ExpectationResult(ReadModel):
 class ReasonCount(ReadModel):
     """How many documents or rows were rejected for one reason, with examples of where."""
 
-    name: Annotated[str, Field(min_length=1, max_length=128)]
-    count: Count = 0
+    name: Annotated[str, Field(min_length=1, max_length=128)] = Field(description="The reason.")
+    count: Count = Field(default=0, description="How many.")
     examples: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=5, json_schema_extra=ATOMIC)] = (
-        Field(default_factory=list)
+        Field(default_factory=list, description="Where: source, file, row or page.")
     )
 
 
-ReasonCounts = Annotated[list[ReasonCount], Field(max_length=20, json_schema_extra=map_list())]
+ReasonCounts = Annotated[
+    list[ReasonCount], Field(max_length=20, json_schema_extra=map_list(), description="Rejections by reason.")
+]
 
 
 class ValidationSummary(ReadModel):
     """The outcome of data validation."""
 
-    success: bool = False
-    evaluated: Count = 0
-    failed: Count = 0
-    rows: Count = 0
-    rejected: Count = 0
+    success: bool = Field(default=False, description="The data may be used.")
+    evaluated: Count = Field(default=0, description="Expectations checked.")
+    failed: Count = Field(default=0, description="Expectations that did not hold.")
+    rows: Count = Field(default=0, description="Rows checked.")
+    rejected: Count = Field(default=0, description="Rows put into quarantine.")
     results: Annotated[list[ExpectationResult], Field(max_length=64, json_schema_extra=ATOMIC)] = Field(
-        default_factory=list
+        default_factory=list, description="One entry per expectation."
     )
     rejections: ReasonCounts = Field(default_factory=list)
 
@@ -144,25 +150,33 @@ class ValidationSummary(ReadModel):
 class GateVerdict(ReadModel):
     """One gate, judged by the operator from the metrics."""
 
-    name: Annotated[str, Field(min_length=1, max_length=63)]
-    passed: bool = False
-    reason: Short = ""
-    message: Text = ""
+    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Name of the gate.")
+    passed: bool = Field(default=False, description="Whether the gate held.")
+    reason: Short = Field(default="", description="Succeeded, GateFailed, GateUnproven or NoBaseline.")
+    message: Text = Field(default="", description="What was measured and by how much the bound was missed.")
 
 
-GateVerdicts = Annotated[list[GateVerdict], Field(max_length=32, json_schema_extra=map_list())]
+GateVerdicts = Annotated[
+    list[GateVerdict], Field(max_length=32, json_schema_extra=map_list(), description="One verdict per gate.")
+]
 
 
 class StoreIdentity(ReadModel):
     """Where an object's artifacts and collections lie, copied at first use so that deletion needs no profile."""
 
-    profile: Short
-    profile_uid: Short
-    artifact_root: Annotated[str, Field(max_length=1024)]
-    artifact_endpoint: Annotated[str, Field(max_length=1024)] | None = None
-    artifact_region: Short | None = None
-    artifact_secret: Short | None = None
-    vector_endpoint: Annotated[str, Field(max_length=1024)] | None = None
-    vector_secret: Short | None = None
-    runtime_address: Annotated[str, Field(max_length=1024)] | None = None
-    runtime_secret: Short | None = None
+    profile: Short = Field(description="Name of the ComputeProfile.")
+    profile_uid: Short = Field(description="Its uid: a profile made anew under the same name is another one.")
+    artifact_root: Annotated[str, Field(max_length=1024)] = Field(description="artifactStore.root.")
+    artifact_endpoint: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="artifactStore.endpoint."
+    )
+    artifact_region: Short | None = Field(default=None, description="artifactStore.region.")
+    artifact_secret: Short | None = Field(default=None, description="Name of the operator's Secret for the store.")
+    vector_endpoint: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="vectorStore.endpoint."
+    )
+    vector_secret: Short | None = Field(default=None, description="Name of the operator's Secret for Weaviate.")
+    runtime_address: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="Address of the Ray cluster."
+    )
+    runtime_secret: Short | None = Field(default=None, description="Name of the operator's Secret for Ray.")
