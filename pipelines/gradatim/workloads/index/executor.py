@@ -53,8 +53,8 @@ class RayExecutor:
                 return getattr(self._worker, method)(item)
 
         self._ray = ray
-        remote = ray.remote(num_cpus=1)(Actor)
-        self._actors = [remote.remote() for _ in range(workers)]
+        remote: Any = ray.remote(num_cpus=1)(Actor)
+        self._actors: list[Any] = [remote.remote() for _ in range(workers)]
 
     def map(self, method: str, inputs: Iterable[Any]) -> Iterator[Any]:
         """Hand inputs round the actors, a bounded number ahead."""

@@ -105,10 +105,7 @@ def _reference(item: object, where: str) -> GoldReference:
     quote, start, end = item.get("quote"), item.get("start"), item.get("end")
     if isinstance(quote, str) and quote.strip():
         return GoldReference(item["document"], quote=quote)
-    whole = (
-        isinstance(start, int) and isinstance(end, int) and not isinstance(start, bool) and not isinstance(end, bool)
-    )
-    if not whole or not 0 <= start < end:
+    if type(start) is not int or type(end) is not int or not 0 <= start < end:
         raise _bad(f"{where}: a gold passage needs 'quote', or 'start' and 'end' with 0 <= start < end")
     return GoldReference(item["document"], start=start, end=end)
 
