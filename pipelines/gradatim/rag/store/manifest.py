@@ -49,13 +49,8 @@ class RetrievalManifest(ReadModel):
         return vector_name(self.encoder.digest)
 
     def to_description(self) -> str:
-        """Return the JSON text for a collection's description. Raises ManifestError when it is too large."""
-        text = self.model_dump_json(by_alias=True, exclude_none=True)
-        if len(text.encode()) > MAX_MANIFEST_BYTES:
-            raise ManifestError(
-                f"the manifest is larger than {MAX_MANIFEST_BYTES} bytes; declare fewer metadata fields"
-            )
-        return text
+        """Return the JSON text for a collection's description; the bounds of the fields keep it below MAX_MANIFEST_BYTES."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
 def vector_name(encoder_digest: str) -> str:
