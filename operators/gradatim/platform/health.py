@@ -81,9 +81,12 @@ def _weaviate(state: PlatformState) -> Health:
 
 def _ray(state: PlatformState) -> Health:
     token = state.ray_token.read_text().strip()
-    answer = _get(f"{state.ray_dashboard}/api/version", token=token)
-    # The version is the dashboard's alone; the list of jobs needs the cluster behind it.
-    return _get(f"{state.ray_dashboard}/api/jobs/", token=token) if answer.ok else answer
+    agent = f"http://127.0.0.1:{state.ports['ray-agent-http']}/api/local_raylet_healthz"
+    # The version is the dashboard's alone; listing jobs needs the cluster behind it; submitting one needs the node's agent.
+    for url in (f"{state.ray_dashboard}/api/version", f"{state.ray_dashboard}/api/jobs/", agent):
+        if not (answer := _get(url, token=token)).ok:
+            return answer
+    return Health(ok=True)
 
 
 def _operator(state: PlatformState) -> Health:

@@ -91,7 +91,8 @@ def etcd(site: Site, kube: Toolset, version: str) -> Launch:
         # A power cut may cost a local platform its last second; an fsync per write costs everybody every second.
         "--unsafe-no-fsync",
     ]
-    return _launch(site, Component.ETCD, argv, site.plain_env(), version)
+    made = _launch(site, Component.ETCD, argv, site.plain_env(), version)
+    return replace(made, data=site.layout.data(Component.ETCD))
 
 
 def apiserver(site: Site, kube: Toolset, version: str) -> Launch:
@@ -179,7 +180,8 @@ def weaviate(site: Site, tool: Toolset, keys: WeaviateKeys) -> Launch:
         "GO_PROFILING_DISABLE": "true",
         "LOG_LEVEL": "warning",
     }
-    return _launch(site, Component.WEAVIATE, argv, env, tool.version)
+    made = _launch(site, Component.WEAVIATE, argv, env, tool.version)
+    return replace(made, data=site.layout.data(Component.WEAVIATE))
 
 
 def ray(site: Site, token_file: Path, temp: Path, cpus: int, version: str) -> Launch:
@@ -213,6 +215,8 @@ def ray(site: Site, token_file: Path, temp: Path, cpus: int, version: str) -> La
     ]
     env = {
         **site.user_env(),
+        # Jobs are started as `python -m …`: that must be the interpreter which has the workloads, activated or not.
+        "PATH": f"{Path(site.python).parent}:{site.env.get('PATH', '')}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file),
         "RAY_USAGE_STATS_ENABLED": "0",

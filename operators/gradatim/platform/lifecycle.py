@@ -137,7 +137,7 @@ def _status(component: Component, state: PlatformState, layout: Layout) -> Compo
     if record is None:
         return ComponentStatus(component, "stopped", "", None, "", "", 0, log)
     address = _addresses(state)[component] if state.ports else ""
-    process = processes.find(processes.Started(record.pid, record.created))
+    process = processes.find(processes.Started(record.pid, record.created), layout.root)
     if process is None:
         return ComponentStatus(component, "dead", f"ended; see {log}", None, record.version, address, 0, log)
     answer = health.probe(component, state)

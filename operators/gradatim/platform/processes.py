@@ -1,12 +1,14 @@
 """Start, recognise and end processes. The only module that touches them.
 
-A process counts as ours by its id together with its start time, or by a mark in its environment that names the state folder: ids are
-re-used, and state files get lost. Nothing is ever ended by name.
+A process counts as ours by a mark in its environment that names the state folder, by its id together with its start time, or as a member
+of a session that one of these leads: ids are re-used, state files get lost, and some programs overwrite the memory that holds their
+mark. Nothing is ever ended by name.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import time
@@ -17,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from gradatim.platform.components import Component
-from gradatim.platform.files import private_dir
+from gradatim.platform.files import private_dir, write_atomic
 
 MARK_STATE = "GRADATIM_PLATFORM_STATE"
 MARK_COMPONENT = "GRADATIM_PLATFORM_COMPONENT"
@@ -31,7 +33,11 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 @dataclass(frozen=True)
 class Launch:
-    """Everything needed to start one component. `scratch` is a folder that is emptied before each start."""
+    """Everything needed to start one component.
+
+    `scratch` is a folder that is emptied before each start. `data` is one that is kept from the first time the component was healthy:
+    a raft log whose very first write was cut off never elects a leader again, and holds nothing.
+    """
 
     component: Component
     argv: tuple[str, ...]
@@ -39,6 +45,7 @@ class Launch:
     version: str
     log: Path
     scratch: Path | None = None
+    data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ def start(launch: Launch, state_dir: Path) -> Started:
     if launch.scratch:
         shutil.rmtree(launch.scratch, ignore_errors=True)
         private_dir(launch.scratch)
+    if launch.data and not _kept(launch.data).exists():
+        shutil.rmtree(launch.data, ignore_errors=True)
     env = {**launch.env, MARK_STATE: str(state_dir), MARK_COMPONENT: launch.component.value}
     with launch.log.open("ab") as log:
         child = subprocess.Popen(
@@ -70,31 +79,74 @@ def start(launch: Launch, state_dir: Path) -> Started:
         return Started(child.pid, 0.0)
 
 
-def find(started: Started) -> psutil.Process | None:
-    """Return the process if it still runs: same id, same start time, not a zombie."""
+def keep_data(launch: Launch) -> None:
+    """Remember that the component was healthy with its data."""
+    if launch.data and not _kept(launch.data).exists():
+        write_atomic(_kept(launch.data), b"")
+
+
+def _kept(data: Path) -> Path:
+    return data.with_name(f"{data.name}.kept")
+
+
+def find(started: Started, state_dir: Path) -> psutil.Process | None:
+    """Return the process if it still runs: same id, same start time, our mark, not a zombie."""
     if (child := _children.get(started.pid)) is not None and child.poll() is not None:
         _children.pop(started.pid, None)
     try:
         process = psutil.Process(started.pid)
         if abs(process.create_time() - started.created) > _CLOCK_TOLERANCE or process.status() == psutil.STATUS_ZOMBIE:
             return None
-    except psutil.NoSuchProcess:
+        return process if process.environ().get(MARK_STATE) == str(state_dir) else None
+    except (psutil.NoSuchProcess, OSError):
         return None
-    return process
+    except psutil.AccessDenied:
+        return process
 
 
 def marked(state_dir: Path, component: Component | None = None) -> list[psutil.Process]:
-    """Return every running process started for a state folder, or for one component of it, and what those started."""
+    """Return every running process of a state folder, or of one component of it."""
+    return _family(_marked(state_dir, component), set())
+
+
+def _marked(state_dir: Path, component: Component | None) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
-        try:
+        with contextlib.suppress(psutil.Error, OSError):
             env = process.environ()
-            zombie = process.status() == psutil.STATUS_ZOMBIE
-        except (psutil.Error, OSError):
-            continue
-        if env.get(MARK_STATE) == str(state_dir) and not zombie and component in {None, env.get(MARK_COMPONENT)}:
-            found.append(process)
-    return [process for process in with_children(found) if process.pid != psutil.Process().pid]
+            mine = env.get(MARK_STATE) == str(state_dir) and component in {None, env.get(MARK_COMPONENT)}
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _family(roots: Iterable[psutil.Process], sessions: set[int]) -> list[psutil.Process]:
+    """Return the processes, their descendants, and everything in their sessions; never the caller."""
+    result = {process.pid: process for process in with_children(roots)}
+    led = sessions | {sid for pid in result if (sid := _session(pid)) is not None}
+    for process in psutil.process_iter():
+        if process.pid not in result and _session(process.pid) in led:
+            result[process.pid] = process
+    result.pop(os.getpid(), None)
+    return [process for process in result.values() if _is_alive(process)]
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def _own_session(started: Started | None, state_dir: Path) -> set[int]:
+    """Return the session that a recorded process led, also after its end: a kernel re-uses no id that still names a session."""
+    if started is None or started.created < psutil.boot_time() - _CLOCK_TOLERANCE:
+        return set()
+    if find(started, state_dir) is None and psutil.pid_exists(started.pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(started.pid).status() != psutil.STATUS_ZOMBIE:
+                return set()
+    return {started.pid}
 
 
 def marked_states() -> set[Path]:
@@ -126,19 +178,19 @@ def resident_bytes(process: psutil.Process) -> int:
     return total
 
 
-def stop(main: psutil.Process | None, state_dir: Path, component: Component, grace: float) -> None:
-    """End one component: ask its main process, wait, then end whatever of it is left."""
-    everything = marked(state_dir, component)
+def stop(started: Started | None, state_dir: Path, component: Component, grace: float) -> None:
+    """End one component: ask its main process, wait up to `grace` seconds, then end whatever of it is left."""
+    session = _own_session(started, state_dir)
+    main = find(started, state_dir) if started else None
+    everything = _family([*_marked(state_dir, component), *([main] if main else [])], session)
     if main is not None:
-        everything = with_children([main, *everything])
-        with contextlib.suppress(psutil.NoSuchProcess):
-            main.terminate()
+        _signal([main], kill=False)
         _wait([main], grace)
     # Asked first, so that a job's driver may still write its last checkpoint.
-    rest = _alive([*everything, *marked(state_dir, component)])
+    rest = [process for process in everything if _is_alive(process)]
     _signal(rest, kill=False)
     _wait(rest, min(grace, 2.0))
-    while rest := _alive([*everything, *marked(state_dir, component)]):
+    while rest := _family([*filter(_is_alive, everything), *_marked(state_dir, component)], session):
         _signal(rest, kill=True)
         _wait(rest, 5.0)
     _collect()
@@ -150,18 +202,16 @@ def _signal(processes: Iterable[psutil.Process], *, kill: bool) -> None:
             (process.kill if kill else process.terminate)()
 
 
-def _alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    alive: dict[int, psutil.Process] = {}
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                alive[process.pid] = process
-    return list(alive.values())
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _wait(processes: list[psutil.Process], seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while _alive(processes) and time.monotonic() < deadline:
+    while any(map(_is_alive, processes)) and time.monotonic() < deadline:
         _collect()
         time.sleep(0.05)
 

@@ -24,6 +24,7 @@ GRACE_SECONDS = 10.0
 _START_SECONDS = 120.0
 # A component found alive may still be starting: `up` can have been killed right after it started it.
 _SETTLE_SECONDS = 20.0
+_PORT_SECONDS = 5.0
 _POLL = 0.1
 
 
@@ -40,6 +41,7 @@ class Supervisor:
         """Make the component run as `launch` says. Return whether it had to be started."""
         component = launch.component
         if self._keep(launch):
+            processes.keep_data(launch)
             self.progress(component, "running already")
             return False
         self.clear(component)
@@ -50,14 +52,15 @@ class Supervisor:
         record = Record(started.pid, started.created, launch.argv, launch.version, str(launch.log))
         self.file.record(component, record)
         self._await(launch, started)
+        processes.keep_data(launch)
         self.progress(component, f"ready after {time.monotonic() - begun:.1f} s")
         return True
 
     def clear(self, component: Component) -> None:
         """End whatever runs of a component and forget it."""
         record = self.file.current.components.get(component)
-        main = processes.find(processes.Started(record.pid, record.created)) if record else None
-        processes.stop(main, self.state.state_dir, component, GRACE_SECONDS)
+        started = processes.Started(record.pid, record.created) if record else None
+        processes.stop(started, self.state.state_dir, component, GRACE_SECONDS)
         if record:
             self.file.record(component, None)
 
@@ -67,7 +70,7 @@ class Supervisor:
             return False
         started = processes.Started(record.pid, record.created)
         deadline = time.monotonic() + _SETTLE_SECONDS
-        while processes.find(started) is not None and not self.cancelled.is_set():
+        while processes.find(started, self.state.state_dir) is not None and not self.cancelled.is_set():
             if health.probe(launch.component, self.state).ok:
                 return True
             if time.monotonic() > deadline:
@@ -77,8 +80,14 @@ class Supervisor:
         return False
 
     def _check_ports(self, component: Component) -> None:
-        taken = [str(self.state.ports[name]) for name in PORTS[component] if not is_free(self.state.ports[name])]
-        if taken:
+        # The kernel closes the sockets of a killed process a moment after the process is gone.
+        deadline = time.monotonic() + _PORT_SECONDS
+        while taken := [
+            str(self.state.ports[name]) for name in PORTS[component] if not is_free(self.state.ports[name])
+        ]:
+            if time.monotonic() < deadline:
+                time.sleep(_POLL)
+                continue
             raise StartError(
                 f"{component} needs port {', '.join(taken)}, which another program uses now: end that program, "
                 "or start over on other ports with `gradatim down --purge`"
@@ -90,7 +99,7 @@ class Supervisor:
         while time.monotonic() < deadline:
             if self.cancelled.is_set():
                 raise StartError(f"{launch.component} was not waited for: another component failed")
-            if processes.find(started) is None:
+            if processes.find(started, self.state.state_dir) is None:
                 raise StartError(
                     f"{launch.component} ended while starting; the end of {launch.log}: {_last_lines(launch)}"
                 )
