@@ -83,8 +83,9 @@ class DatasetRun:
             path = self.data / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, list):
-                content = "".join(json.dumps(row) + "\n" for row in content)
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
+                path.write_text("".join(json.dumps(row) + "\n" for row in content))
+            else:
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
         return self
 
     def but(self, **changes: Any) -> DatasetRun:

@@ -1,0 +1,60 @@
+"""Which failure class an exception belongs to: only what time may cure is tried again."""
+
+from __future__ import annotations
+
+import errno
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from gradatim.api.reasons import Reason
+from gradatim.api.runstatus import Failure
+from gradatim.workloads.errors import SecretError, WorkloadError, classify, shorten
+
+
+class RayTaskError(Exception):
+    """Stands where Ray's wrapper stands: by module name and its member `cause`."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("task failed")
+        self.cause = cause
+
+
+RayTaskError.__module__ = "ray.exceptions"
+
+
+@pytest.mark.parametrize(
+    ("error", "failure", "reason"),
+    [
+        (WorkloadError(Failure.DATA, Reason.SOURCE_EMPTY, "nothing"), Failure.DATA, Reason.SOURCE_EMPTY),
+        (MemoryError(), Failure.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
+        (pa.ArrowMemoryError("malloc"), Failure.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
+        (OSError(errno.ENOSPC, "No space left on device"), Failure.DEPENDENCY, Reason.STORE_UNREACHABLE),
+        (OSError(errno.ECONNRESET, "reset"), Failure.DEPENDENCY, Reason.STORE_UNREACHABLE),
+        (OSError("When getting: AWS Error NETWORK_CONNECTION"), Failure.DEPENDENCY, Reason.STORE_UNREACHABLE),
+        (OSError("AWS Error ACCESS_DENIED during PutObject"), Failure.USER, Reason.CREDENTIALS_REFUSED),
+        (httpx.ConnectError("refused"), Failure.DEPENDENCY, Reason.SOURCE_UNREACHABLE),
+        (SecretError("no"), Failure.USER, Reason.SECRET_REFUSED),
+        (RayTaskError(MemoryError()), Failure.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY),
+        (FileNotFoundError(errno.ENOENT, "x"), Failure.USER, Reason.USER_ERROR),
+        (KeyError("bug"), Failure.USER, Reason.USER_ERROR),
+    ],
+    ids=[
+        "an error of ours keeps its class", "memory", "Arrow's memory", "a full disk", "a reset connection", "a store that is away",
+        "a store that refuses", "a server that is away", "a secret", "an error inside a Ray task", "a missing file", "a bug",
+    ],
+)  # fmt: skip
+def test_classes(error: Exception, failure: Failure, reason: Reason) -> None:
+    found = classify(error)
+    assert (found.failure, found.reason) == (failure, reason)
+
+
+def test_a_full_disk_says_so_and_a_bug_names_its_type() -> None:
+    assert classify(OSError(errno.ENOSPC, "x")).message.startswith("disk full")
+    assert "KeyError" in classify(KeyError("x")).message
+
+
+def test_messages_are_one_bounded_line_without_credentials() -> None:
+    assert shorten("a\n b  https://user:pass@host/x") == "a b https://host/x"
+    assert len(shorten("x" * 5000)) == 1024

@@ -1,0 +1,44 @@
+"""Progress: never backwards, never done before the end, with the stage's own rest of time."""
+
+from __future__ import annotations
+
+from gradatim.workloads.progress import STAGES, Tracker
+
+
+def test_percent_never_falls_and_reaches_a_hundred_only_at_the_end() -> None:
+    tracker = Tracker(STAGES["validate"])
+    seen = [tracker.progress(0, "t").percent]
+    for number, (stage, total) in enumerate([("resolve", 0), ("read", 4), ("validate", 1), ("read", 1), ("write", 2)]):
+        tracker.begin(stage, total, float(number))
+        for _ in range(total):
+            tracker.advance(1, "")
+            seen.append(tracker.progress(number, "t").percent)
+    assert seen == sorted(seen)
+    assert seen[-1] == 99
+    tracker.finish(9.0)
+    assert tracker.progress(9.0, "t").percent == 100
+
+
+def test_a_skipped_stage_counts_as_done() -> None:
+    tracker = Tracker({"a": 1, "b": 1, "c": 2})
+    tracker.begin("c", 2, 1.0)
+    tracker.advance(1, "")
+    assert tracker.progress(1.0, "t").percent == 75
+
+
+def test_the_rest_comes_from_the_rate_of_the_stage() -> None:
+    tracker = Tracker({"a": 1})
+    tracker.begin("a", 10, 100.0)
+    assert tracker.progress(104.0, "t").eta_seconds is None
+    tracker.advance(2, "file")
+    found = tracker.progress(104.0, "t")
+    assert (found.eta_seconds, found.step, found.total, found.message) == (16, 2, 10, "file")
+
+
+def test_time_is_booked_by_stage_even_when_one_comes_twice() -> None:
+    tracker = Tracker({"a": 1, "b": 1})
+    tracker.begin("a", 0, 1.0)
+    tracker.begin("b", 0, 3.0)
+    tracker.begin("a", 0, 4.0)
+    tracker.end(5.5)
+    assert tracker.timings == {"a": 3.5, "b": 1.0}
