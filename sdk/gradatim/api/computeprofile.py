@@ -200,7 +200,7 @@ class ComputeProfileStatus(ReadModel):
 
 
 class ComputeProfile(ReadModel):
-    """A ComputeProfile as applied and as observed."""
+    """What the platform team owns about compute, stores and prices: users name it and see no address."""
 
     api_version: Literal["gradatim.dev/v1alpha1"] = "gradatim.dev/v1alpha1"
     kind: Literal["ComputeProfile"] = "ComputeProfile"

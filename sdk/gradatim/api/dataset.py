@@ -211,7 +211,7 @@ class DatasetStatus(ReadModel):
 
 
 class Dataset(ReadModel):
-    """A Dataset as applied and as observed."""
+    """A validated, content-addressed snapshot of data, with its expectations."""
 
     api_version: Literal["gradatim.dev/v1alpha1"] = "gradatim.dev/v1alpha1"
     kind: Literal["Dataset"] = "Dataset"

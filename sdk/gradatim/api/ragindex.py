@@ -383,7 +383,7 @@ class RAGIndexSpec(ApiModel):
 
 
 class RAGIndex(ReadModel):
-    """A RAGIndex as applied and as observed."""
+    """A versioned search index over documents: built, validated, evaluated, and switched once its gates pass."""
 
     api_version: Literal["gradatim.dev/v1alpha1"] = "gradatim.dev/v1alpha1"
     kind: Literal["RAGIndex"] = "RAGIndex"
