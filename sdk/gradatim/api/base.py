@@ -23,6 +23,7 @@ class ApiModel(BaseModel):
         alias_generator=to_camel,
         populate_by_name=True,
         extra="forbid",
+        defer_build=True,
         use_enum_values=False,
         allow_inf_nan=False,
         protected_namespaces=(),

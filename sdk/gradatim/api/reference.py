@@ -136,10 +136,11 @@ def _kind(kind: Kind) -> str:
 
 
 def _rules_table(schema: Mapping[str, Any], path: str) -> str:
+    shared = [f.path for f in fields_of(schema, path) if _is_source(f.schema)]
     told = [
         f"| `{at}` | {_cell(message)} | `{_cell(rule)}` |"
         for at, rule, message in rules_of(schema, path)
-        if at == path or not _below_source(schema, at.removeprefix(f"{path}.") if path else at)
+        if not any(at == source or at.startswith(f"{source}.") for source in shared)
     ]
     head = ["Checked by the API server with CEL.", "", "| field | message | rule |", "| --- | --- | --- |"]
     return "\n".join([*head, *told])
@@ -163,11 +164,6 @@ def _table(schema: Mapping[str, Any], path: str) -> str:
 
 def _is_source(schema: Mapping[str, Any]) -> bool:
     return set(schema.get("properties", ())) == set(SOURCE_MEMBERS)
-
-
-def _below_source(schema: Mapping[str, Any], path: str) -> bool:
-    """Return whether a rule belongs to the shared type, which has a section of its own."""
-    return any(_is_source(f.schema) and (path == f.path or path.startswith(f"{f.path}.")) for f in fields_of(schema))
 
 
 def _type(schema: Mapping[str, Any]) -> str:

@@ -10,16 +10,17 @@ import yaml
 
 from gradatim.api import KINDS
 from gradatim.api.crd import all_crds
-from gradatim.api.generate import CRD_FOLDER, DIGESTS, differences, documents, main, write
+from gradatim.api.generate import CRD_FOLDER, DIGESTS, REFERENCE, differences, documents, main, write
 from gradatim.api.kinds import Kind
-from gradatim.api.reference import digests_json, fields_of, reference_markdown, rules_of, schema_of
+from gradatim.api.reference import digests_json, fields_of, rules_of, schema_of
 
 ROOT = Path(__file__).parents[3]
 KUBERNETES_OWN = {"apiVersion", "kind", "metadata"}
+WANTED = documents()
 
 
 def test_checked_in_files_are_current() -> None:
-    assert differences(ROOT, documents()) == []
+    assert differences(ROOT, WANTED) == []
 
 
 def test_definitions_of_the_chart_are_those_of_the_types() -> None:
@@ -40,7 +41,7 @@ def test_every_field_has_a_description(kind: Kind) -> None:
 
 
 def test_reference_names_every_rule_once_per_place() -> None:
-    page = reference_markdown()
+    page = WANTED[REFERENCE]
     messages = {message.replace("|", "\\|") for kind in KINDS for _, _, message in rules_of(schema_of(kind))}
     assert {m for m in messages if m not in page} == set()
 
@@ -53,7 +54,7 @@ def test_descriptions_do_not_count_as_changes(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_check_tells_what_differs_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path, documents())
+    write(tmp_path, WANTED)
     assert main(["--check", "--root", str(tmp_path)]) == 0
     (tmp_path / DIGESTS).write_text("{}\n")
     (tmp_path / CRD_FOLDER / "gone.yaml").write_text("kind: Gone\n")
@@ -65,7 +66,7 @@ def test_check_tells_what_differs_and_writes_nothing(tmp_path: Path, capsys: pyt
 
 
 def test_generating_repairs_and_removes(tmp_path: Path) -> None:
-    write(tmp_path, documents())
+    write(tmp_path, WANTED)
     (tmp_path / CRD_FOLDER / "gone.yaml").write_text("kind: Gone\n")
     assert main(["--root", str(tmp_path)]) == 0
-    assert differences(tmp_path, documents()) == []
+    assert differences(tmp_path, WANTED) == []
