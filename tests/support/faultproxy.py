@@ -111,8 +111,8 @@ class Proxy:
         timeout = aiohttp.ClientTimeout(total=None, connect=10)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=_LINE) as session:
             self._session = session
-            runner = web.ServerRunner(web.Server(self._handle), handler_cancellation=True)
-            runner._shutdown_timeout = 0.1  # noqa: SLF001 - streams never end by themselves
+            server = web.Server(self._handle, handler_cancellation=True)
+            runner = web.ServerRunner(server, shutdown_timeout=0.1)  # streams never end by themselves
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()

@@ -1,0 +1,574 @@
+"""Runs real operator processes against a real API server and Weaviate, with a fault proxy before each, and watches what they do.
+
+Used by `tests/integration/operator`. Attempts finish as scripts say (the runtime `instant`); everything else is real: the shipped RBAC,
+TLS behind the proxy, Weaviate with keys, artifacts in a folder. Every state an object passes through is kept and judged by `Watcher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import itertools
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gradatim.api.build import collection_prefix
+from gradatim.platform import PlatformState, health, pki
+from gradatim.platform.dirs import Layout
+from tests.support.faultproxy import Proxy
+from tests.support.platform import WeaviateServer, weaviate_of
+
+Body = dict[str, Any]
+GROUP = "/apis/gradatim.dev/v1alpha1"
+PLURALS = {"Dataset": "datasets", "RAGIndex": "ragindices", "ComputeProfile": "computeprofiles"}
+PATHS = {kind: f"{GROUP}/namespaces/{{ns}}/{plural}" for kind, plural in PLURALS.items()} | {
+    "ComputeProfile": f"{GROUP}/computeprofiles",
+    "ConfigMap": "/api/v1/namespaces/{ns}/configmaps",
+    "Event": "/api/v1/namespaces/{ns}/events",
+    "Namespace": "/api/v1/namespaces",
+}
+FAST = {
+    "GRADATIM_POLL_MIN_SECONDS": "0.1",
+    "GRADATIM_POLL_MAX_SECONDS": "0.5",
+    "GRADATIM_RESULT_GRACE_SECONDS": "0.3",
+    "GRADATIM_STOP_GRACE_SECONDS": "2",
+    "GRADATIM_DEADLINE_GRACE_SECONDS": "2",
+    "GRADATIM_RETRY_BASE_SECONDS": "0.1",
+    "GRADATIM_RETRY_MAX_SECONDS": "0.5",
+    "GRADATIM_HEARTBEAT_TIMEOUT_SECONDS": "3",
+    "GRADATIM_RESYNC_SECONDS": "2",
+    "GRADATIM_DRIFT_SECONDS": "2",
+    "GRADATIM_STRAY_AGE_SECONDS": "1",
+    "GRADATIM_PROGRESS_SECONDS": "0",
+    "GRADATIM_DEPENDENCY_DEADLINE_SECONDS": "4",
+    "GRADATIM_CLEANUP_DEADLINE_SECONDS": "60",
+    "GRADATIM_STORE_READS_PER_SECOND": "1000",
+    "GRADATIM_LOG_FORMAT": "full",
+}
+WAIT = 60.0
+
+
+class Cluster:
+    """The administrator's view of the API server, past the proxy."""
+
+    def __init__(self, state: PlatformState, session: aiohttp.ClientSession) -> None:
+        self._base = state.api_server
+        self._session = session
+
+    async def call(self, method: str, path: str, body: Body | None = None, content: str = "application/json") -> Body:
+        """Return the answer's document. Raises `aiohttp.ClientResponseError` with the server's message."""
+        data = None if body is None else json.dumps(body)
+        headers = {"Content-Type": content}
+        async with self._session.request(method, self._base + path, data=data, headers=headers) as response:
+            found: Body = await response.json()
+            if response.status >= 300:
+                raise aiohttp.ClientResponseError(
+                    response.request_info, (), status=response.status, message=str(found.get("message"))
+                )
+            return found
+
+    async def create(self, body: Body) -> Body:
+        """Create an object."""
+        return await self.call("POST", PATHS[body["kind"]].format(ns=body["metadata"].get("namespace")), body)
+
+    async def get(self, kind: str, ns: str, name: str) -> Body:
+        """Return an object."""
+        return await self.call("GET", f"{PATHS[kind].format(ns=ns)}/{name}")
+
+    async def find(self, kind: str, ns: str, name: str) -> Body | None:
+        """Return an object, or None when there is none."""
+        try:
+            return await self.get(kind, ns, name)
+        except aiohttp.ClientResponseError as error:
+            if error.status != 404:
+                raise
+            return None
+
+    async def items(self, kind: str, ns: str) -> list[Body]:
+        """Return all objects of a kind in a namespace."""
+        found: list[Body] = (await self.call("GET", PATHS[kind].format(ns=ns)))["items"]
+        return found
+
+    async def merge(self, kind: str, ns: str, name: str, patch: Body, subresource: str = "") -> Body:
+        """Apply a JSON merge patch."""
+        path = f"{PATHS[kind].format(ns=ns)}/{name}{subresource}"
+        return await self.call("PATCH", path, patch, "application/merge-patch+json")
+
+    async def delete(self, kind: str, ns: str, name: str) -> None:
+        """Delete an object; absent is fine."""
+        with contextlib.suppress(aiohttp.ClientResponseError):
+            await self.call("DELETE", f"{PATHS[kind].format(ns=ns)}/{name}")
+
+
+def condition(body: Body | None, kind: str) -> Body:
+    """Return a condition, or an empty one."""
+    conditions = (body or {}).get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def truth(body: Body | None, kind: str) -> tuple[str, str]:
+    """Return status and reason of a condition."""
+    found = condition(body, kind)
+    return found.get("status", ""), found.get("reason", "")
+
+
+def kstatus(body: Body) -> str:
+    """Return what kstatus, and with it Argo CD's and Flux's wait, makes of an object: the rules of cli-utils."""
+    if body["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    observed = body.get("status", {}).get("observedGeneration")
+    if observed is not None and observed != body["metadata"]["generation"]:
+        return "InProgress"
+    if truth(body, "Reconciling")[0] == "True":
+        return "InProgress"
+    if truth(body, "Stalled")[0] == "True":
+        return "Failed"
+    ready = truth(body, "Ready")[0]
+    return "Current" if ready in {"True", ""} else "InProgress"
+
+
+OVER = frozenset({"Succeeded", "Unchanged", "Stopped", "Failed", "Gone"})
+
+
+def violations(states: list[Body]) -> list[str]:
+    """Return what must never be seen in the successive states of one object."""
+    found: list[str] = []
+    runs: dict[str, Body] = {}
+    for body in states:
+        status, version = body.get("status", {}), body["metadata"]["resourceVersion"]
+        if body["kind"] in {"Dataset", "RAGIndex"} and kstatus(body) == "Current":
+            if status.get("active") is None and not body["spec"].get("suspend"):
+                found.append(f"{version}: Current although no version exists")
+        if truth(body, "Stalled")[0] == "True" and truth(body, "Reconciling")[0] == "True":
+            found.append(f"{version}: Stalled and Reconciling")
+        run = status.get("run")
+        if run is None:
+            continue
+        attempts = run.get("attempts", [])
+        numbers = [a["number"] for a in attempts]
+        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            found.append(f"{version}: attempts {numbers}")
+        if any(a["outcome"] not in OVER for a in attempts[:-1]):
+            found.append(f"{version}: an attempt follows one that is not over: {attempts}")
+        before = runs.get(run["name"])
+        if before is not None and before.get("done") and before != run:
+            found.append(f"{version}: the finished Run {run['name']} changed")
+        known = {a["number"]: a for a in (before or {}).get("attempts", [])}
+        for attempt in attempts:
+            old = known.get(attempt["number"])
+            if old is not None and old["outcome"] in OVER and old != attempt:
+                found.append(f"{version}: attempt {attempt['number']} changed after its end: {old} to {attempt}")
+        runs[run["name"]] = run
+    return found
+
+
+class Watcher:
+    """Keeps every state of every Dataset and RAGIndex, by uid, straight from the API server."""
+
+    def __init__(self, cluster: Cluster, state: PlatformState, session: aiohttp.ClientSession) -> None:
+        self._cluster, self._base, self._session = cluster, state.api_server, session
+        self.now: dict[tuple[str, str, str], Body] = {}
+        self.states: dict[str, list[Body]] = {}
+        self._changed = asyncio.Condition()
+
+    async def follow(self, kind: str) -> None:
+        """Watch one kind from now on."""
+        plural = PLURALS[kind]
+        found = await self._cluster.call("GET", f"{GROUP}/{plural}")
+        for item in found["items"]:
+            self._take("ADDED", item | {"kind": kind})
+        params = {"watch": "1", "resourceVersion": found["metadata"]["resourceVersion"]}
+        async with self._session.get(f"{self._base}{GROUP}/{plural}", params=params) as response:
+            async for line in response.content:
+                event = json.loads(line)
+                self._take(event["type"], event["object"])
+                async with self._changed:
+                    self._changed.notify_all()
+
+    def _take(self, kind: str, body: Body) -> None:
+        metadata = body["metadata"]
+        key = (body["kind"], metadata.get("namespace", ""), metadata["name"])
+        if kind == "DELETED":
+            self.now.pop(key, None)
+        else:
+            self.now[key] = body
+            self.states.setdefault(metadata["uid"], []).append(body)
+
+    async def until(
+        self, key: tuple[str, str, str], holds: Callable[[Body], bool], what: str, seconds: float = WAIT
+    ) -> Body:
+        """Return the object once `holds`; fails with its last status otherwise."""
+        try:
+            async with asyncio.timeout(seconds), self._changed:
+                while True:
+                    body = self.now.get(key)
+                    if body is not None and holds(body):
+                        return body
+                    await self._changed.wait()
+        except TimeoutError:
+            status = (self.now.get(key) or {}).get("status")
+            shown = json.dumps(status, indent=1)
+            raise AssertionError(f"{key} is not {what} after {seconds} s: {shown}") from None
+
+    async def until_gone(self, key: tuple[str, str, str], seconds: float = WAIT) -> None:
+        """Return once the object does not exist."""
+        try:
+            async with asyncio.timeout(seconds), self._changed:
+                while key in self.now:
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"{key} still exists: {json.dumps(self.now[key])}") from None
+
+    def all_violations(self) -> list[str]:
+        """Return what must never be seen, over everything seen."""
+        found: list[str] = []
+        for states in self.states.values():
+            name = "{kind} {metadata[namespace]}/{metadata[name]}".format(**states[-1])
+            found += [f"{name} {text}" for text in violations(states)]
+        return found
+
+
+class Instant:
+    """The folder that the instant runtime shares with the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "scripts").mkdir(parents=True, exist_ok=True)
+
+    def script(self, key: str, **members: Any) -> None:
+        """Say how attempts go; see `instant_output.Script`."""
+        path = self.folder / "scripts" / f"{key}.json"
+        path.with_suffix(".part").write_text(json.dumps(members))
+        path.with_suffix(".part").replace(path)
+
+    @contextlib.contextmanager
+    def fault(self, **members: bool) -> Any:
+        """Break the runtime until the end of the block."""
+        path = self.folder / "faults.json"
+        path.write_text(json.dumps(members))
+        try:
+            yield
+        finally:
+            path.unlink()
+
+    def log(self, op: str, run: str = "") -> list[Body]:
+        """Return the calls of one operation on the attempts of a Run."""
+        try:
+            lines = (self.folder / "log.jsonl").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        entries = [json.loads(line) for line in lines if line.endswith("}")]
+        return [e for e in entries if e["op"] == op and e["name"].startswith(run)]
+
+    def started(self, run: str = "") -> list[str]:
+        """Return the attempts that were really started, in order, each as often as it was."""
+        return [e["name"] for e in self.log("submit", run) if e["created"]]
+
+    def submissions(self) -> set[str]:
+        """Return the attempts that the runtime holds."""
+        return {p.stem for p in (self.folder / "submissions").glob("*.json")}
+
+
+@dataclass
+class Operator:
+    """One operator process."""
+
+    env: Mapping[str, str]
+    log: Path
+    process: asyncio.subprocess.Process | None = None
+    exits: list[int] = field(default_factory=list)
+    _health: int = 0
+    _keeper: asyncio.Task[None] | None = None
+
+    async def start(self, *, ready: bool = True) -> None:
+        """Start it, and wait until every object has been looked at."""
+        self._health = _free_port()
+        env = dict(self.env) | {"GRADATIM_HEALTH_PORT": str(self._health)}
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gradatim.operator", env=env, stdout=log, stderr=log
+            )
+        if ready:
+            await self.ready()
+
+    async def ready(self) -> None:
+        """Wait until it says that it is ready."""
+        async with asyncio.timeout(WAIT), aiohttp.ClientSession() as session:
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(f"http://127.0.0.1:{self._health}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                assert self.process is not None
+                assert self.process.returncode is None or self._keeper is not None, self.tail()
+                await asyncio.sleep(0.05)
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    def keep(self) -> None:
+        """From now on, start it again whenever it exits, as Kubernetes would."""
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        while True:
+            assert self.process is not None
+            self.exits.append(await self.process.wait())
+            await asyncio.sleep(0.2)
+            await self.start(ready=False)
+
+    async def stop(self) -> None:
+        """End it for good."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+            try:
+                async with asyncio.timeout(30):
+                    await self.process.wait()
+            except TimeoutError:
+                await self.kill()
+                raise AssertionError(f"the operator did not end on SIGTERM: {self.tail()}") from None
+
+    def tail(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace")[-6000:]
+
+
+_PORTS = itertools.count(21_000 + os.getpid() % 3000)
+
+
+def _free_port() -> int:
+    from gradatim.platform.ports import is_free
+
+    return next(port for port in _PORTS if is_free(port))
+
+
+@dataclass
+class Bench:
+    """A platform with proxies, an instant runtime and any number of operators."""
+
+    state: PlatformState
+    cluster: Cluster
+    watcher: Watcher
+    api: Proxy
+    vectors: Proxy
+    weaviate: WeaviateServer
+    instant: Instant
+    folder: Path
+    profile: str
+    session: aiohttp.ClientSession
+    env: Mapping[str, str]
+    operators: list[Operator] = field(default_factory=list)
+
+    @property
+    def store(self) -> Path:
+        """Return the folder of the artifact store."""
+        return self.folder / "store"
+
+    def operator(self, **env: str) -> Operator:
+        """Return an operator that talks through the proxy; it is not started."""
+        found = Operator(dict(self.env) | env, self.folder / f"operator-{len(self.operators)}.log")
+        self.operators.append(found)
+        return found
+
+    async def namespace(self, **labels: str) -> str:
+        """Return a new namespace."""
+        name = f"t{uuid.uuid4().hex[:10]}"
+        await self.cluster.create({"kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        return name
+
+    def dataset(self, ns: str, name: str = "papers", **spec: Any) -> Body:
+        """Return a Dataset."""
+        base = {"source": {"path": "file:///data/papers"}, "compute": {"profileRef": {"name": self.profile}}}
+        return _object("Dataset", ns, name, merged(base, spec))
+
+    def index(self, ns: str, name: str = "handbook", **spec: Any) -> Body:
+        """Return a RAGIndex."""
+        base = {
+            "sources": [{"name": "docs", "source": {"path": "file:///data/docs"}}],
+            "embedding": {"model": {"uri": "file:///models/base"}},
+            "versions": {"dropAfterSeconds": 0},
+            "compute": {"profileRef": {"name": self.profile}},
+        }
+        return _object("RAGIndex", ns, name, merged(base, spec))
+
+    def profile_body(self, name: str, **spec: Any) -> Body:
+        """Return a ComputeProfile on this bench's stores."""
+        base = {
+            "runtime": {"type": "rayCluster", "rayCluster": {"address": "http://127.0.0.1:9", "sharedTrust": True}},
+            "artifactStore": {"root": f"file://{self.store}/{{namespace}}/"},
+            "vectorStore": {
+                "endpoint": self.vectors.url,
+                "grpcEndpoint": self.vectors.url,
+                "operatorSecretName": "weaviate-operator",
+            },
+            "probeIntervalSeconds": 5,
+        }
+        body = _object("ComputeProfile", "", name, merged(base, spec))
+        del body["metadata"]["namespace"]
+        return body
+
+    async def apply(self, body: Body) -> tuple[str, str, str]:
+        """Create an object and return its key."""
+        made = await self.cluster.create(body)
+        return body["kind"], made["metadata"].get("namespace", ""), made["metadata"]["name"]
+
+    async def settled(self, key: tuple[str, str, str], what: str = "settled", seconds: float = WAIT) -> Body:
+        """Return the object once kstatus calls it Current or Failed."""
+        return await self.watcher.until(key, lambda b: kstatus(b) in {"Current", "Failed"}, what, seconds)
+
+    async def current(self, key: tuple[str, str, str], seconds: float = WAIT) -> Body:
+        """Return the object once kstatus calls it Current."""
+        return await self.watcher.until(key, lambda b: kstatus(b) == "Current", "Current", seconds)
+
+    async def remove(self, key: tuple[str, str, str]) -> None:
+        """Delete an object and wait until it is gone."""
+        await self.cluster.delete(*key)
+        await self.watcher.until_gone(key)
+
+    async def collections(self, body: Body) -> list[str]:
+        """Return the collections of an index in Weaviate."""
+        prefix = collection_prefix(body["metadata"]["uid"])
+        found = await self._vectors("/v1/schema")
+        return sorted(c["class"] for c in found["classes"] or [] if c["class"].startswith(prefix))
+
+    async def aliases(self) -> dict[str, str]:
+        """Return the aliases in Weaviate."""
+        found = await self._vectors("/v1/aliases")
+        return {a["alias"]: a["class"] for a in found["aliases"] or []}
+
+    async def vectors_call(self, method: str, path: str, body: Body | None = None) -> int:
+        """Call Weaviate as its operator and return the status."""
+        headers = {"Authorization": f"Bearer {self.weaviate.operator_key}"}
+        async with self.session.request(method, self.weaviate.endpoint + path, json=body, headers=headers) as answer:
+            return answer.status
+
+    async def _vectors(self, path: str) -> Body:
+        headers = {"Authorization": f"Bearer {self.weaviate.operator_key}"}
+        async with self.session.get(self.weaviate.endpoint + path, headers=headers) as answer:
+            found: Body = await answer.json()
+            return found
+
+    async def leftovers(self, body: Body) -> list[str]:
+        """Return what is left of a deleted object: ConfigMaps, submissions, collections, aliases, artifacts."""
+        metadata = body["metadata"]
+        ns, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
+        maps = await self.cluster.items("ConfigMap", ns)
+        owned = [
+            m["metadata"]["name"]
+            for m in maps
+            if any(o["uid"] == uid for o in m["metadata"].get("ownerReferences", []))
+        ]
+        found = [f"ConfigMap {m}" for m in owned]
+        for path in (self.instant.folder / "submissions").glob("*.json"):
+            if json.loads(path.read_text())["uid"] == uid:
+                found.append(f"submission {path.stem}")
+        found += [f"collection {c}" for c in await self.collections(body)]
+        alias = body.get("status", {}).get("alias")
+        found += [f"alias {alias}"] if alias in await self.aliases() else []
+        folder = self.store / ns / body["kind"].lower() / name
+        found += [f"artifact {p}" for p in folder.rglob("*") if p.is_file()]
+        control = self.store / ns / "_control"
+        found += [f"control {p}" for p in control.rglob("*") if p.is_file() and name in str(p)]
+        return found
+
+    async def until_nothing_left(self, body: Body, seconds: float = WAIT) -> None:
+        """Wait until nothing is left of a deleted object; the garbage collector may take a moment."""
+        found = ["not looked yet"]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while found:
+                    found = await self.leftovers(body)
+                    await asyncio.sleep(0.1 if found else 0)
+        assert not found
+
+
+def _object(kind: str, ns: str, name: str, spec: Body) -> Body:
+    metadata = {"name": name, "namespace": ns}
+    return {"apiVersion": "gradatim.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def merged(base: Body, over: Body) -> Body:
+    """Return `base` with `over` laid on top, objects member by member."""
+    out = copy.deepcopy(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = merged(out[key], value) if both else copy.deepcopy(value)
+    return out
+
+
+@contextlib.asynccontextmanager
+async def bench(state: PlatformState, folder: Path, **env: str) -> AsyncIterator[Bench]:
+    """Build a bench without any operator running; ends everything that it started."""
+    layout = Layout(state.state_dir)
+    admin = health.tls_context(layout, pki.CLUSTER_CA, "admin")
+    identity = health.tls_context(layout, pki.CLUSTER_CA, "operator")
+    timeout = aiohttp.ClientTimeout(total=None, connect=10)
+    async with contextlib.AsyncExitStack() as stack:
+        connector = aiohttp.TCPConnector(ssl=admin, limit=0)
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**22)
+        )
+        cluster = Cluster(state, session)
+        api = await stack.enter_async_context(Proxy(state.api_server, identity).serving())
+        weaviate = weaviate_of(state)
+        vectors = await stack.enter_async_context(Proxy(weaviate.endpoint).serving())
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "store").mkdir(exist_ok=True)
+        kubeconfig = folder / "kubeconfig"
+        kubeconfig.write_text(json.dumps(_kubeconfig(api.url)))
+        names = ("PATH", "HOME", "LANG", "TMPDIR")
+        whole = {n: os.environ[n] for n in names if n in os.environ} | FAST
+        whole |= {
+            "KUBECONFIG": str(kubeconfig),
+            "GRADATIM_OPERATOR_NAMESPACE": "gradatim-system",
+            "GRADATIM_TEST_RUNTIME": f"instant:{folder / 'instant'}",
+            "GRADATIM_METRICS_PORT": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        watcher = Watcher(cluster, state, session)
+        follows = [asyncio.create_task(watcher.follow(kind)) for kind in ("Dataset", "RAGIndex")]
+        instant = Instant(folder / "instant")
+        profile = f"p{uuid.uuid4().hex[:8]}"
+        found = Bench(
+            state, cluster, watcher, api, vectors, weaviate, instant, folder, profile, session, whole | env
+        )
+        await cluster.create(found.profile_body(profile))
+        try:
+            yield found
+        finally:
+            api.before.clear()
+            api.after.clear()
+            api.on_event.clear()
+            for operator in found.operators:
+                await operator.stop()
+            for task in follows:
+                task.cancel()
+            await asyncio.gather(*follows, return_exceptions=True)
+            await cluster.delete("ComputeProfile", "", profile)
+
+
+def _kubeconfig(server: str) -> Body:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "unused"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
