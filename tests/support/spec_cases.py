@@ -426,17 +426,17 @@ WRITTEN: tuple[Case, ...] = (
     Case("a hub model has a commit", "RAGIndex", {"embedding.model.uri": "hf://org/name"}, "spec.embedding.model.uri"),
     Case("a hub model at a commit is right", "RAGIndex", {"embedding.model.uri": f"hf://org/name@{COMMIT}"}),
     Case(
-        "overlap stays below the chunk",
+        "overlap stays within half of the chunk",
         "RAGIndex",
-        {"chunking": {"maxTokens": 64, "overlapTokens": 64}},
-        "overlapTokens must be below maxTokens",
+        {"chunking": {"maxTokens": 64, "overlapTokens": 33}},
+        "overlapTokens must be at most half of maxTokens",
     ),
-    Case("overlap may almost fill the chunk", "RAGIndex", {"chunking": {"maxTokens": 64, "overlapTokens": 63}}),
+    Case("overlap may fill half of the chunk", "RAGIndex", {"chunking": {"maxTokens": 64, "overlapTokens": 32}}),
     Case(
         "a small chunk needs a smaller overlap than the default",
         "RAGIndex",
         {"chunking": {"maxTokens": 32}},
-        "overlapTokens must be below maxTokens",
+        "overlapTokens must be at most half of maxTokens",
     ),
     Case(
         "a parent exceeds its chunks",

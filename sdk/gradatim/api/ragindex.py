@@ -78,7 +78,7 @@ class Chunking(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("self.overlapTokens < self.maxTokens", "overlapTokens must be below maxTokens"),
+            ("self.overlapTokens * 2 <= self.maxTokens", "overlapTokens must be at most half of maxTokens"),
             (
                 "!self.parent.enabled || self.parent.maxTokens > self.maxTokens",
                 "parent.maxTokens must exceed maxTokens",
@@ -86,18 +86,18 @@ class Chunking(ApiModel):
         )
     )
     strategy: ChunkStrategy = ChunkStrategy.RECURSIVE
-    max_tokens: Annotated[int, Field(ge=8, le=8192, strict=True)] = Field(
+    max_tokens: Annotated[int, Field(ge=16, le=8192, strict=True)] = Field(
         default=256, description="Largest chunk; tables and code blocks are not cut where they fit."
     )
     overlap_tokens: Annotated[int, Field(ge=0, le=4096, strict=True)] = Field(
-        default=32, description="Tokens that a chunk repeats of the one before; below maxTokens."
+        default=32, description="Tokens that a chunk repeats of the one before; at most half of maxTokens."
     )
     parent: ParentChunks = Field(default_factory=ParentChunks)
 
     @model_validator(mode="after")
     def _sizes(self) -> Chunking:
-        if self.overlap_tokens >= self.max_tokens:
-            raise ValueError("overlapTokens must be below maxTokens")
+        if self.overlap_tokens * 2 > self.max_tokens:
+            raise ValueError("overlapTokens must be at most half of maxTokens")
         if self.parent.enabled and self.parent.max_tokens <= self.max_tokens:
             raise ValueError("parent.maxTokens must exceed maxTokens")
         return self
