@@ -153,6 +153,7 @@ async def test_a_wrong_token_is_told_apart_from_a_dead_head(ray_head: RayHead, t
             assert caught.value.reason == Reason.CREDENTIALS_REFUSED
 
 
+@pytest.mark.slow
 async def test_a_head_that_was_restarted_has_forgotten_its_submissions(tmp_path: Path) -> None:
     """Between the two heads the answer is "unknown", after the restart it is "absent"."""
     from tests.support.platform import private_platform, ray_of
