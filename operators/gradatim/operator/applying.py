@@ -20,6 +20,7 @@ from gradatim.operator.kube import CONFIG_MAPS, AlreadyExists, Body, Kube, is_ow
 from gradatim.operator.observing import CONFIG_KEY, read_frozen
 from gradatim.operator.runs.model import Kill, RequestStop, RunAction, Submit
 from gradatim.operator.runtimes.base import Launch
+from gradatim.operator.stores.artifacts import ArtifactStore
 
 MANAGER = "gradatim-operator"
 
@@ -77,6 +78,8 @@ async def take(
         if isinstance(action, Submit):
             if config is None:
                 raise TryLater(f"the frozen inputs of {run.name!r} are not there yet")
+            # A request that ended an earlier attempt must not end this one.
+            await forget_stop(await edges.artifacts(identity, config.object.namespace), run.name)
             runtime = await edges.runtime(identity)
             await runtime.submit(launch(run, config, action.attempt))
         elif isinstance(action, Kill):
@@ -86,6 +89,12 @@ async def take(
             store = await edges.artifacts(identity, config.object.namespace)
             request = StopRequest(run=run.name, requested=rfc3339(now()), reason=action.reason[:253])
             await store.write_control(control_path(run.name), request.model_dump_json(by_alias=True).encode())
+
+
+async def forget_stop(store: ArtifactStore, run: str) -> None:
+    """Remove the stop request of a Run."""
+    folder = control_path(run).rpartition("/")[0]
+    await store.delete(folder, within=folder)
 
 
 def launch(run: RunStatus, config: RunConfig, number: int) -> Launch:
@@ -107,6 +116,7 @@ async def discard(kube: Kube, edges: Edges, identity: StoreIdentity, owner: Body
     runtime = await edges.runtime(identity)
     for attempt in run.attempts:
         await runtime.delete(attempt_name(run.name, attempt.number))
+    await forget_stop(await edges.artifacts(identity, owner["metadata"]["namespace"]), run.name)
     body = await kube.find(CONFIG_MAPS, owner["metadata"]["namespace"], run.name)
     if body is not None and is_owned_by(body, owner["metadata"]["uid"]):
         await kube.delete(CONFIG_MAPS, body)

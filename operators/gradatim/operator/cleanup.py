@@ -13,6 +13,7 @@ from gradatim.api.build import collection_prefix
 from gradatim.api.reasons import Reason
 from gradatim.api.run import attempt_name
 from gradatim.api.runstatus import RunStatus, StoreIdentity
+from gradatim.operator.applying import forget_stop
 from gradatim.operator.clock import rfc3339, since
 from gradatim.operator.errors import OperatorError, TryLater
 from gradatim.operator.kube import EVENTS, AlreadyExists, Body, ours
@@ -36,7 +37,7 @@ async def finalize(
     now: datetime,
 ) -> Outcome:
     """Take one step of the deletion. Returns the delay until the next while something does not answer."""
-    context.slots.release(key)
+    context.wake.extend(context.slots.release(key))
     if not has_finalizer(body):
         return Outcome()
     try:
@@ -70,6 +71,8 @@ async def _remove(
         for collection in await vectors.collections(collection_prefix(metadata["uid"])):
             await vectors.delete_collection(collection)
     store = await context.edges.artifacts(identity, metadata["namespace"])
+    if run is not None:
+        await forget_stop(store, run.name)
     await store.delete(folder(body), within=folder(body))
 
 
@@ -104,3 +107,5 @@ async def _abandoned(context: Context, body: Body, why: str, now: datetime) -> N
         await context.kube.create(EVENTS, metadata["namespace"], event)
     except AlreadyExists:
         return
+    except OperatorError as error:  # a namespace that is going away takes no events
+        logger.warning("event not written: %s", error)

@@ -159,7 +159,13 @@ class Kube:
             params = {"limit": str(limit)} | ({"labelSelector": labels} if labels else {})
             if token:
                 params["continue"] = token
-            page = await self._call("GET", resource.path(namespace), resource.plural, params=params, verb="LIST")
+            try:
+                page = await self._call("GET", resource.path(namespace), resource.plural, params=params, verb="LIST")
+            except KubeError as error:
+                if error.status != 410 or not token:
+                    raise
+                token = ""
+                continue
             yield page.get("items", [])
             token = page.get("metadata", {}).get("continue", "")
             if not token:

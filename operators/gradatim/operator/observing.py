@@ -19,7 +19,7 @@ from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.dataset import Dataset
 from gradatim.api.reasons import Reason
 from gradatim.api.run import ResolvedDataset, RunConfig, Stamp, SuiteDocument, attempt_name, object_path
-from gradatim.api.runstatus import Outcome, RunStatus, StoreIdentity
+from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator.edges import Edges
 from gradatim.operator.errors import DependencyError, WillNeverWork
 from gradatim.operator.kube import CONFIG_MAPS, NAMESPACES, Body, Kube, is_owned_by, ours
@@ -134,10 +134,11 @@ async def evidence(edges: Edges, identity: StoreIdentity, run: RunStatus, config
         observed = await runtime.observe(attempt_name(run.name, last.number))
     except DependencyError as error:
         unknown.append(error.message)
-    if config is None or (last.outcome is Outcome.RECORDED and observed is not None and observed.phase == "Absent"):
-        return Evidence(config=config, observed=observed, unknown=tuple(unknown))
+    if config is None:
+        return Evidence(observed=observed, unknown=tuple(unknown))
     attempt = config.model_copy(update={"attempt": last.number})
     progress = result = rejected = None
+    unread = False
     try:
         store = await edges.artifacts(identity, config.object.namespace)
         raw = await store.read(f"{attempt.attempt_path}/result.json")
@@ -150,9 +151,8 @@ async def evidence(edges: Edges, identity: StoreIdentity, run: RunStatus, config
         rejected = str(error)
     except DependencyError as error:
         unknown.append(error.message)
-    return Evidence(
-        config=config, observed=observed, progress=progress, result=result, rejected=rejected, unknown=tuple(unknown)
-    )
+        unread = True
+    return Evidence(config, observed, progress, result, rejected, tuple(unknown), unread)
 
 
 def folder(body: Mapping[str, Any]) -> str:

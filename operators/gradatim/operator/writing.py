@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from gradatim.api.base import ReadModel
 from gradatim.api.meta import FINALIZER, Condition
 from gradatim.operator import events
@@ -28,7 +30,10 @@ def equal(raw: Body, new: Body, model: type[ReadModel]) -> bool:
     """Return whether writing `new` would change nothing: both are compared as this release reads them. Pure."""
     if raw == new:
         return True
-    known = model.model_validate(raw).model_dump(mode="json", by_alias=True, exclude_none=True)
+    try:
+        known = model.model_validate(raw).model_dump(mode="json", by_alias=True, exclude_none=True)
+    except ValidationError:
+        return False  # this release cannot read it, so it is written anew
     return known == model.model_validate(new).model_dump(mode="json", by_alias=True, exclude_none=True)
 
 

@@ -6,6 +6,7 @@ has passed: two workers writing one checkpoint folder would corrupt what a day o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from gradatim.api.reasons import Reason
@@ -13,7 +14,7 @@ from gradatim.api.runstatus import Attempt, Failure, Outcome
 from gradatim.operator.clock import rfc3339, since
 from gradatim.operator.conditions import clipped, reason_of
 from gradatim.operator.runs.model import Evidence, Policy
-from gradatim.operator.runtimes.base import Phase
+from gradatim.operator.runtimes.base import Observed, Phase
 from gradatim.operator.settings import RunSettings
 
 OVER = frozenset({Outcome.SUCCEEDED, Outcome.UNCHANGED, Outcome.STOPPED, Outcome.FAILED, Outcome.GONE})
@@ -33,66 +34,98 @@ REASONS = {
 }
 
 
-def judged(attempt: Attempt, evidence: Evidence, policy: Policy, settings: RunSettings, now: datetime) -> Attempt:
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an attempt is judged by. `asked`: the operator has asked it to stop."""
+
+    policy: Policy
+    settings: RunSettings
+    now: datetime
+    asked: bool = False
+
+
+def judged(attempt: Attempt, evidence: Evidence, rules: Rules) -> Attempt:
     """Return the attempt as the evidence shows it. An attempt that is over never changes again."""
     if attempt.outcome in OVER:
         return attempt
+    now = rules.now
     seen = _with_heartbeat(attempt, evidence)
     if evidence.rejected is not None and _ended(evidence):
         return _failed(seen, Failure.USER, Reason.RESULT_REJECTED, evidence.rejected, now)
     result = evidence.result
     if result is not None:
         if result.outcome == "Failed":
-            if not (_ended(evidence) or _past_fence(attempt, policy, settings, now)):
+            if not (_ended(evidence) or _past_fence(attempt, rules)):
                 return seen  # it may still hold the checkpoint folder
             failure = result.failure or Failure.USER
             reason = reason_of(result.reason, REASONS[failure])
             return _failed(seen, failure, reason, result.message, now)
         if result.outcome == "Stopped" and not _ended(evidence):
             return seen
+        if result.outcome == "Stopped" and not rules.asked:
+            if past_deadline(attempt, rules):
+                return _failed(seen, Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, _overrun(rules), now)
+            message = result.message or "the workload stopped although nobody had asked it to"
+            return _failed(seen, Failure.PREEMPTED, Reason.PREEMPTED, message, now)
         update = {
             "outcome": Outcome(result.outcome),
             "finished_at": result.finished,
             "message": clipped(result.message),
         }
         return seen.model_copy(update=update)
-    return _without_result(seen, evidence, policy, settings, now)
+    return _without_result(seen, evidence, rules)
 
 
-def _without_result(
-    attempt: Attempt, evidence: Evidence, policy: Policy, settings: RunSettings, now: datetime
-) -> Attempt:
-    observed = evidence.observed
-    if _past_fence(attempt, policy, settings, now):
-        message = f"no result {policy.deadline} s after the start: activeDeadlineSeconds"
-        if observed is None or observed.phase not in ENDED:
-            return attempt.model_copy(
-                update={
-                    "outcome": Outcome.GONE,
-                    "failure": Failure.DEADLINE,
-                    "message": message,
-                    "reason": Reason.DEADLINE_EXCEEDED.value,
-                    "finished_at": rfc3339(now),
-                }
-            )
-        return _failed(attempt, Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, message, now)
-    if observed is None or (attempt.outcome is Outcome.RECORDED and observed.phase is Phase.ABSENT):
+def _without_result(attempt: Attempt, evidence: Evidence, rules: Rules) -> Attempt:
+    observed, settings, now = evidence.observed, rules.settings, rules.now
+    if attempt.outcome is Outcome.RECORDED and observed is not None and observed.phase is Phase.ABSENT:
+        return attempt  # never started, however long ago it was recorded
+    if _past_fence(attempt, rules) and not _ended(evidence) and not evidence.unread:
+        return _gone(attempt, rules)
+    if observed is None:
         return attempt
     if observed.phase not in ENDED:
         running = {"outcome": Outcome.RUNNING, "started_at": attempt.started_at or rfc3339(now)}
         return attempt.model_copy(update=running)
-    if evidence.unknown:
+    if evidence.unread:
         return attempt  # the result may be there; the store just does not answer
     ended = observed.finished_at or attempt.finished_at
     if ended is None:
         return attempt.model_copy(update={"finished_at": rfc3339(now)})
     if since(ended, now) < settings.result_grace:
         return attempt
-    if observed.phase is Phase.STOPPED:
+    return _died(attempt, observed, ended, rules)
+
+
+def _died(attempt: Attempt, observed: Observed, ended: str, rules: Rules) -> Attempt:
+    """The process has ended and left no result."""
+    now = rules.now
+    if observed.phase is Phase.STOPPED and rules.asked:
         return attempt.model_copy(update={"outcome": Outcome.STOPPED, "finished_at": ended})
-    failure = Failure.OUT_OF_MEMORY if any(s in observed.message.lower() for s in _OOM_SIGNS) else Failure.NODE_LOST
+    if past_deadline(attempt, rules):
+        return _failed(attempt, Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, _overrun(rules), now)
+    if observed.phase is Phase.STOPPED:
+        message = "it was stopped, for want of a sign of life or from outside"
+        return _failed(attempt, Failure.NODE_LOST, Reason.HEARTBEAT_LOST, message, now)
+    failure = observed.failure or Failure.NODE_LOST
+    if any(s in observed.message.lower() for s in _OOM_SIGNS):
+        failure = Failure.OUT_OF_MEMORY
     what = "the runtime no longer knows it" if observed.phase is Phase.ABSENT else "its process ended"
     return _failed(attempt, failure, REASONS[failure], f"{what} without a result. {observed.message}".strip(), now)
+
+
+def _gone(attempt: Attempt, rules: Rules) -> Attempt:
+    """Give up an attempt that nobody can see. One that was never seen running has not used up the user's deadline."""
+    if attempt.outcome is Outcome.RECORDED:
+        failure, reason, message = Failure.DEPENDENCY, Reason.RUNTIME_UNREACHABLE, "it was never seen to start"
+    else:
+        failure, reason, message = Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, _overrun(rules)
+    update = {"outcome": Outcome.GONE, "failure": failure, "message": message, "reason": reason.value}
+    return attempt.model_copy(update=update | {"finished_at": rfc3339(rules.now)})
+
+
+def _overrun(rules: Rules) -> str:
+    return f"no result {rules.policy.deadline} s after the start: activeDeadlineSeconds"
 
 
 def _with_heartbeat(attempt: Attempt, evidence: Evidence) -> Attempt:
@@ -111,17 +144,27 @@ def _ended(evidence: Evidence) -> bool:
     return evidence.observed is not None and evidence.observed.phase in ENDED
 
 
-def _past_fence(attempt: Attempt, policy: Policy, settings: RunSettings, now: datetime) -> bool:
+def past_deadline(attempt: Attempt, rules: Rules) -> bool:
+    """Return whether a started attempt has used up its time; what is left until the fence is for ending it."""
+    return attempt.started_at is not None and since(attempt.started_at, rules.now) > rules.policy.deadline
+
+
+def _past_fence(attempt: Attempt, rules: Rules) -> bool:
     start = attempt.started_at or attempt.recorded_at
-    return start is not None and since(start, now) > policy.deadline + settings.deadline_grace
+    return start is not None and since(start, rules.now) > rules.policy.deadline + rules.settings.deadline_grace
 
 
-def silent(attempt: Attempt, evidence: Evidence, settings: RunSettings, now: datetime) -> bool:
-    """Return whether a running attempt has stopped giving signs of life although the store answers."""
-    if attempt.outcome is not Outcome.RUNNING or evidence.unknown:
+def silent(attempt: Attempt, evidence: Evidence, rules: Rules) -> bool:
+    """Return whether a running attempt has stopped giving signs of life although the store answers.
+
+    One that waits for room in its runtime owes none before its first.
+    """
+    if attempt.outcome is not Outcome.RUNNING or evidence.unread or evidence.observed is None:
+        return False
+    if evidence.progress is None and evidence.observed is not None and evidence.observed.phase is Phase.PENDING:
         return False
     last = evidence.progress.heartbeat if evidence.progress is not None else attempt.started_at
-    return last is not None and since(last, now) > settings.heartbeat_timeout
+    return last is not None and since(last, rules.now) > rules.settings.heartbeat_timeout
 
 
 def may_retry(attempts: list[Attempt], max_retries: int) -> bool:

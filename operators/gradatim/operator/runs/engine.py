@@ -26,16 +26,18 @@ def advance(
     """Return the next step of an active Run. `stop` asks for its end and says why: suspend, a new spec, deletion."""
     if run.done:
         return Step(run=run)
-    last = rules.judged(run.attempts[-1], evidence, policy, settings, now)
+    asked = stop is not None or run.stop_requested_at is not None
+    bounds = rules.Rules(policy, settings, now, asked)
+    last = rules.judged(run.attempts[-1], evidence, bounds)
     current = run.model_copy(update={"attempts": [*run.attempts[:-1], last]})
     if last.outcome in rules.GOOD and evidence.result is not None:
         done = current.model_copy(update={"done": True, "succeeded": True})
         return Step(run=done, finished=evidence.result, reason=Reason.SUCCEEDED)
     if last.outcome in rules.OVER:
         return _after(current, last, evidence, policy, settings, now, stop)
-    if stop is not None or current.stop_requested_at is not None:
+    if asked:
         return _stopping(current, last, evidence, settings, now, stop or current.stop_reason or "")
-    return _running(current, last, evidence, settings, now)
+    return _running(current, last, evidence, bounds)
 
 
 def _after(
@@ -107,19 +109,17 @@ def _stopping(
     )
 
 
-def _running(run: RunStatus, last: Attempt, evidence: Evidence, settings: RunSettings, now: datetime) -> Step:
-    observed = evidence.observed
+def _running(run: RunStatus, last: Attempt, evidence: Evidence, bounds: rules.Rules) -> Step:
+    observed, settings, now = evidence.observed, bounds.settings, bounds.now
     if last.outcome is Outcome.RECORDED and observed is not None and observed.phase is Phase.ABSENT:
         return Step(run=run, actions=(Submit(last.number),), reason=Reason.IN_PROGRESS, requeue=settings.poll_min)
-    if rules.silent(last, evidence, settings, now):
+    kill = (Kill(last.number),)
+    if rules.past_deadline(last, bounds):
+        message = f"activeDeadlineSeconds of {bounds.policy.deadline} s is over; stopping the attempt"
+        return Step(run, kill, reason=Reason.DEADLINE_EXCEEDED, message=message, requeue=settings.poll_min)
+    if rules.silent(last, evidence, bounds):
         message = f"no sign of life for {settings.heartbeat_timeout:g} s; stopping the attempt"
-        return Step(
-            run=run,
-            actions=(Kill(last.number),),
-            reason=Reason.HEARTBEAT_LOST,
-            message=message,
-            requeue=settings.poll_min,
-        )
+        return Step(run, kill, reason=Reason.HEARTBEAT_LOST, message=message, requeue=settings.poll_min)
     age = since(last.started_at or last.recorded_at, now)
     wait = min(max(age / 10, settings.poll_min), settings.poll_max)
     message = "; ".join(evidence.unknown) or f"attempt {last.number} is running"

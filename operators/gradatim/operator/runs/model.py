@@ -35,7 +35,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known about the active attempt. None means unknown, never absent."""
+    """What is known about the active attempt. None means unknown, never absent; `unread`: the store did not answer."""
 
     config: RunConfig | None = None
     observed: Observed | None = None
@@ -43,6 +43,7 @@ class Evidence:
     result: RunResult | None = None
     rejected: str | None = None
     unknown: tuple[str, ...] = ()
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

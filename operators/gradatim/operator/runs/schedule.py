@@ -22,14 +22,16 @@ class ScheduleError(ValueError):
 
 
 def _cron(schedule: Schedule, after: datetime, *, reverse: bool = False) -> CronSim:
+    line = schedule.schedule or ""
+    refused = f"refresh.schedule {line!r} is not a cron line of five fields"
+    if len(line.split()) != 5:  # cronsim would take a sixth for seconds
+        raise ScheduleError(refused)
     try:
         zone = zoneinfo.ZoneInfo(schedule.time_zone)
-        return CronSim(schedule.schedule or "", after.astimezone(zone), reverse=reverse)
+        return CronSim(line, after.astimezone(zone), reverse=reverse)
     except CronSimError as error:
-        raise ScheduleError(
-            f"refresh.schedule {schedule.schedule!r} is not a cron line of five fields: {error}"
-        ) from error
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+        raise ScheduleError(f"{refused}: {error}") from error
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: the name of a folder of zones
         raise ScheduleError(f"refresh.timeZone {schedule.time_zone!r} is not an IANA time zone") from error
 
 

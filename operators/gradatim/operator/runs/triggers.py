@@ -56,7 +56,7 @@ def due(known: Known, now: datetime) -> Trigger | None:
     if known.run is None or known.run.spec_digest != known.spec_digest:
         return Trigger(f"generation/{metadata.generation}/{known.spec_digest}", "generation", requested=wanted)
     if wanted is not None and wanted != known.last_requested:
-        return Trigger(f"request/{wanted}", "request", requested=wanted)
+        return Trigger(f"request/{wanted}/{known.run.name}", "request", requested=wanted)
     if known.upstream is not None and known.built_from is not None and known.upstream != known.built_from:
         changes = short_hash(*(f"{name}={digest}" for name, digest in sorted(known.upstream.items())), length=16)
         return Trigger(f"upstream/{changes}/{known.run.name}", "upstream")
