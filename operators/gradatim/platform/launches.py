@@ -34,6 +34,8 @@ _CONTROLLERS = (
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
 # A user's own Ray or Kubernetes settings must not bend the platform's.
 _NOT_INHERITED = ("RAY_", "KUBECONFIG", "GRADATIM_", "WEAVIATE_")
+# Ray ends itself when its node has not registered within 30 s, a constant in its code.
+_RAY_ATTEMPTS = 4
 _OBJECT_STORE_BYTES = 512 * 2**20
 
 
@@ -225,7 +227,7 @@ def ray(site: Site, token_file: Path, temp: Path, cpus: int, version: str) -> La
         "AUTOSCALER_METRIC_PORT": str(ports["ray-autoscaler-metrics"]),
         "DASHBOARD_METRIC_PORT": str(ports["ray-dashboard-metrics"]),
     }
-    return replace(_launch(site, Component.RAY, argv, env, version), scratch=temp)
+    return replace(_launch(site, Component.RAY, argv, env, version), scratch=temp, attempts=_RAY_ATTEMPTS)
 
 
 def operator(site: Site, version: str, settings: Mapping[str, str]) -> Launch:

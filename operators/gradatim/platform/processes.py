@@ -36,7 +36,8 @@ class Launch:
     """Everything needed to start one component.
 
     `scratch` is a folder that is emptied before each start. `data` is one that is kept from the first time the component was healthy:
-    a raft log whose very first write was cut off never elects a leader again, and holds nothing.
+    a raft log whose very first write was cut off never elects a leader again, and holds nothing. `attempts` is for a program that
+    gives up by itself on a busy machine.
     """
 
     component: Component
@@ -46,6 +47,7 @@ class Launch:
     log: Path
     scratch: Path | None = None
     data: Path | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def find(started: Started, state_dir: Path) -> psutil.Process | None:
         process = psutil.Process(started.pid)
         if abs(process.create_time() - started.created) > _CLOCK_TOLERANCE or process.status() == psutil.STATUS_ZOMBIE:
             return None
-        return process if process.environ().get(MARK_STATE) == str(state_dir) else None
+        # Empty for an instant after the start, while the kernel is still laying out the new program.
+        env = process.environ()
+        return process if not env or env.get(MARK_STATE) == str(state_dir) else None
     except (psutil.NoSuchProcess, OSError):
         return None
     except psutil.AccessDenied:

@@ -21,11 +21,15 @@ from gradatim.platform.state import PlatformState, Record, StateFile
 
 Progress = Callable[[str, str], None]
 GRACE_SECONDS = 10.0
-_START_SECONDS = 120.0
+_START_SECONDS = 180.0
 # A component found alive may still be starting: `up` can have been killed right after it started it.
 _SETTLE_SECONDS = 20.0
 _PORT_SECONDS = 5.0
 _POLL = 0.1
+
+
+class _EndedError(StartError):
+    """The process ended by itself before it was healthy."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,26 @@ class Supervisor:
             processes.keep_data(launch)
             self.progress(component, "running already")
             return False
-        self.clear(component)
-        self._check_ports(component)
-        self.progress(component, "starting")
         begun = time.monotonic()
-        started = processes.start(launch, self.state.state_dir)
-        record = Record(started.pid, started.created, launch.argv, launch.version, str(launch.log))
-        self.file.record(component, record)
-        self._await(launch, started)
+        for attempt in range(1, launch.attempts + 1):
+            self.clear(component)
+            self._check_ports(component)
+            self.progress(component, "starting" if attempt == 1 else f"ended while starting: attempt {attempt}")
+            try:
+                self._start(launch)
+                break
+            except _EndedError:
+                if attempt == launch.attempts:
+                    raise
         processes.keep_data(launch)
         self.progress(component, f"ready after {time.monotonic() - begun:.1f} s")
         return True
+
+    def _start(self, launch: Launch) -> None:
+        started = processes.start(launch, self.state.state_dir)
+        record = Record(started.pid, started.created, launch.argv, launch.version, str(launch.log))
+        self.file.record(launch.component, record)
+        self._await(launch, started)
 
     def clear(self, component: Component) -> None:
         """End whatever runs of a component and forget it."""
@@ -100,7 +113,7 @@ class Supervisor:
             if self.cancelled.is_set():
                 raise StartError(f"{launch.component} was not waited for: another component failed")
             if processes.find(started, self.state.state_dir) is None:
-                raise StartError(
+                raise _EndedError(
                     f"{launch.component} ended while starting; the end of {launch.log}: {_last_lines(launch)}"
                 )
             answer = health.probe(launch.component, self.state)
