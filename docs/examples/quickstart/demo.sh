@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# What `make demo` runs: the steps of docs/getting-started.md, one after another.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+
+GRADATIM=.venv/bin/gradatim
+STATE="${GRADATIM_CACHE:-$HOME/.cache/gradatim}/demo"
+INPUT=/tmp/gradatim-quickstart
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+if [[ -e "$INPUT" && ! -O "$INPUT" ]]; then
+  echo "error: $INPUT belongs to another user: remove it and try again" >&2
+  exit 1
+fi
+mkdir -p -m 700 "$INPUT"
+rm -rf "$INPUT/docs"
+find docs -name '*.md' -print0 | xargs -0 cp --parents -t "$INPUT"
+cp docs/examples/quickstart/{questions,tickets}.jsonl "$INPUT"
+
+say "1. Start the local platform (the first time it compiles its servers: some minutes)"
+"$GRADATIM" up --state "$STATE" --allow-source "$INPUT"
+
+say "2. Apply docs/examples/quickstart: a Dataset and a RAGIndex"
+"$GRADATIM" apply --state "$STATE" -f docs/examples/quickstart
+
+say "3. Wait: seventy-one tickets are validated, the documentation is indexed and evaluated"
+"$GRADATIM" wait --state "$STATE" dataset support-tickets --timeout 10m
+"$GRADATIM" wait --state "$STATE" ragindex gradatim-docs --timeout 10m
+
+say "4. Ask"
+for question in "How do I go back to an earlier version of an index?" \
+  "What happens to rows that fail validation?" \
+  "Which credentials does a workload get to see?"; do
+  "$GRADATIM" index query --state "$STATE" gradatim-docs "$question" -k 3
+  echo
+done
+
+say "5. What was measured, and what was rejected"
+"$GRADATIM" metrics --state "$STATE" ragindex gradatim-docs
+"$GRADATIM" get --state "$STATE" dataset
+"$GRADATIM" get --state "$STATE" ragindex
+
+say "Where to look next"
+cat <<EOF
+  The platform goes on running. With --state $STATE try:
+    $GRADATIM describe dataset support-tickets    which rows were rejected, and why
+    $GRADATIM describe ragindex gradatim-docs     conditions, gates, versions
+    $GRADATIM index query gradatim-docs "your question" --explain
+  kubectl works too: KUBECONFIG=$STATE/kubeconfig kubectl get ragindices
+  Documentation: docs/index.md. Stop and clean up: make demo-down
+EOF
