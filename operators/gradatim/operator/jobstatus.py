@@ -38,7 +38,8 @@ def common(facts: Facts) -> list[Verdict]:
     active = run is not None and not run.done
     asked = active and run is not None and run.trigger in ASKED
     block = decision.block
-    reconciling = (asked or (block is not None and not block.stalled) or bool(facts.unknown)) and not facts.suspended
+    waiting = (block is not None and not block.stalled) or bool(facts.unknown)
+    reconciling = (asked or decision.behind or waiting) and not facts.suspended
     stalled = _stalled(facts, active=active)
     if stalled is not None:
         reconciling = False

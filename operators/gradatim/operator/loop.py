@@ -22,7 +22,10 @@ CONFLICT_DELAY = 0.05  # seconds; somebody wrote in between, so read again
 
 
 class Loop:
-    """The workers. `last_progress` is what liveness is fed from: the monotonic time of the last finished pass or idle wait."""
+    """The workers. `last_progress` is what liveness is fed from: the monotonic time of the last finished pass or idle wait.
+
+    `looked` collects the keys passed over until somebody sets it to None.
+    """
 
     def __init__(self, context: Context, queue: WorkQueue, reconcilers: Mapping[str, Reconciler]) -> None:
         self.context = context
@@ -30,6 +33,7 @@ class Loop:
         self.reconcilers = reconcilers
         self.last_progress = time.monotonic()
         self.written: dict[Key, str] = {}
+        self.looked: set[Key] | None = set()
         self._arrived: dict[Key, float] = {}
 
     def event(self, key: Key, resource_version: str) -> None:
@@ -52,6 +56,8 @@ class Loop:
                 raise
             finally:
                 self._measure(key, started, outcome)
+            if self.looked is not None and outcome != "conflict":
+                self.looked.add(key)
 
     async def _once(self, key: Key) -> str:
         try:

@@ -66,7 +66,7 @@ async def run(settings: Settings) -> int:
     tasks = {
         asyncio.create_task(_watch(loop, settings, kopf_settings, ready), name="watches"),
         asyncio.create_task(_resync(resync, health, settings.resync, ready), name="resync"),
-        asyncio.create_task(_prime(loop, ready), name="prime"),
+        asyncio.create_task(_prime(loop, resync), name="prime"),
         *(asyncio.create_task(loop.work(), name=f"worker-{n}") for n in range(settings.workers)),
     }
     try:
@@ -102,11 +102,15 @@ async def _resync(resync: Resync, health: serving.Health, interval: float, ready
         await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
 
 
-async def _prime(loop: Loop, ready: asyncio.Event) -> None:
-    """Open the slots once every object has been looked at, so that no active Run is missed in the count."""
-    await ready.wait()
-    while not loop.queue.quiescent():
+async def _prime(loop: Loop, resync: Resync) -> None:
+    """Open the slots once every object of the first list has been looked at, so that no active Run is missed in the count.
+
+    Waiting for an empty queue instead would never end on a busy cluster.
+    """
+    await resync.first.wait()
+    while loop.looked is not None and resync.listed - loop.looked:
         await asyncio.sleep(0.1)
+    loop.looked = None
     loop.context.slots.primed = True
     for key in loop.context.slots.all_waiting():
         loop.queue.add(key)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from pydantic import ValidationError
 
+from gradatim.api.base import ReadModel
 from gradatim.api.common import Validation
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.dataset import Dataset
@@ -30,6 +31,7 @@ from gradatim.operator.runtimes.base import Observed
 from gradatim.operator.stores.documents import ResultRejected, parse_progress, parse_result
 
 CONFIG_KEY = "config.json"
+M = TypeVar("M", bound=ReadModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ async def surrounding(
     resolved: list[ResolvedDataset] = []
     for name in dataset_names:
         body = await kube.find(ours("datasets"), namespace, name)
-        known = None if body is None else Dataset.model_validate(body)
+        known = None if body is None else readable(Dataset, body)
         if known is None:
             block = block or Block(Reason.DATASET_NOT_FOUND, f"Dataset {name!r} does not exist in this namespace")
         elif known.status is None or known.status.active is None:
@@ -71,13 +73,24 @@ async def surrounding(
             else:
                 suite = read
     return Surrounding(
-        profile=None if found is None else ComputeProfile.model_validate(found),
+        profile=None if found is None else readable(ComputeProfile, found),
         namespace_labels=(space or {}).get("metadata", {}).get("labels", {}),
         datasets=tuple(resolved),
         upstream={d.name: d.digest for d in resolved},
         suite=suite,
         block=block,
     )
+
+
+def readable(model: type[M], body: Body) -> M:
+    """Return what an object that others own says. Raises `WillNeverWork` where this release cannot read it."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"{body.get('kind')} {body['metadata']['name']!r} cannot be used: {where}: {first['msg']}"
+        raise WillNeverWork(Reason.INVALID_SPEC, message[:900]) from error
 
 
 async def _suite(kube: Kube, namespace: str, name: str) -> SuiteDocument | Block:

@@ -42,6 +42,21 @@ def same_stores(known: StoreIdentity, new: StoreIdentity) -> bool:
     )
 
 
+def identity_now(known: StoreIdentity | None, profile: ComputeProfile | None, *, active: bool) -> StoreIdentity | None:
+    """Return what an object uses in this pass: its own identity, with what its profile says anew about the same stores.
+
+    New credentials count at once; another Ray cluster counts once no Run is active on the old one.
+    """
+    if known is None or profile is None:
+        return identity_of(profile) if known is None and profile is not None else known
+    new = identity_of(profile)
+    if profile.metadata.name != known.profile or not same_stores(known, new):
+        return known
+    if active and new.runtime_address != known.runtime_address:
+        new = new.model_copy(update={"runtime_address": known.runtime_address, "runtime_secret": known.runtime_secret})
+    return new
+
+
 def usable(
     name: str,
     profile: ComputeProfile | None,

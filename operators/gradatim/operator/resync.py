@@ -7,6 +7,7 @@ blind.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -20,7 +21,6 @@ from gradatim.operator.loop import Loop
 from gradatim.operator.queue import Key, Lane
 
 logger = logging.getLogger(__name__)
-YOUNG = timedelta(minutes=10)  # a Run freezes its inputs just before its status names it
 
 
 class Resync:
@@ -30,6 +30,7 @@ class Resync:
         self._loop = loop
         self._namespaces = tuple(namespaces) or ("",)
         self._seen: dict[Key, str] = {}
+        self.first = asyncio.Event()
 
     async def once(self) -> None:
         """List everything once."""
@@ -46,8 +47,14 @@ class Resync:
         for key in self._seen.keys() - present.keys():
             self._loop.queue.add(key, Lane.RESYNC)
         self._seen = present
+        self.first.set()
         await self._strays(names)
         self._loop.context.metrics.resyncs.inc()
+
+    @property
+    def listed(self) -> frozenset[Key]:
+        """Return the keys of the last list."""
+        return frozenset(self._seen)
 
     def _look(self, plural: str, item: Body, present: dict[Key, str], names: dict[str, set[str]]) -> None:
         metadata = item["metadata"]
@@ -69,7 +76,8 @@ class Resync:
                     owner = item["metadata"].get("labels", {}).get(LABEL_OWNER, "")
                     wanted = names.get(owner)
                     born = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
-                    young = clock.now() - born < YOUNG
+                    # A Run freezes its inputs just before its status names it.
+                    young = clock.now() - born < timedelta(seconds=self._loop.context.settings.stray_age)
                     if wanted is not None and item["metadata"]["name"] not in wanted and not young:
                         logger.info("removing stray ConfigMap %s", item["metadata"]["name"])
                         await kube.delete(CONFIG_MAPS, item)

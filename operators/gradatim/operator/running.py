@@ -5,19 +5,20 @@ Called by the kinds' reconcile, so that a kind adds only what is its own. It rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.reasons import Reason
-from gradatim.api.runstatus import RunStatus, StoreIdentity
+from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator import applying
 from gradatim.operator.errors import DependencyError
 from gradatim.operator.kube import Body
 from gradatim.operator.passes import Context
 from gradatim.operator.queue import Key
-from gradatim.operator.runs.lifecycle import Decision
-from gradatim.operator.runs.model import Evidence, Submit
+from gradatim.operator.runs.lifecycle import Block, Decision
+from gradatim.operator.runs.model import Evidence, Step, Submit
 
 Trouble = tuple[Reason, str]
 
@@ -46,20 +47,21 @@ def count(context: Context, key: Key, profile: ComputeProfile | None, decision: 
 
 async def act(
     context: Context, key: Key, body: Body, identity: StoreIdentity | None, decision: Decision, evidence: Evidence
-) -> tuple[RunStatus | None, list[Trouble]]:
-    """Take the Run's actions. Returns the record to write and what did not answer. Raises `WillNeverWork`."""
+) -> tuple[Decision, list[Trouble]]:
+    """Take the Run's actions. Returns what has really been decided and what did not answer. Raises `WillNeverWork`."""
     run, troubles = decision.step.run, list[Trouble]()
     if identity is None or run is None:
-        return run, troubles
-    try:
-        if decision.start is not None:
+        return decision, troubles
+    if decision.start is not None:
+        try:
             if decision.replaced is not None:
                 await applying.discard(context.kube, context.edges, identity, body, decision.replaced)
             config = await applying.freeze(context.kube, body, decision.start)
-            run = run.model_copy(update={"config_digest": config.digest})
-    except DependencyError as error:
-        context.metrics.dependency_errors.labels(error.dependency).inc()
-        return decision.replaced, [(error.reason, error.message)]
+        except DependencyError as error:
+            # Not started: the trigger stays due, and status goes on naming the Run whose remains are still there.
+            context.metrics.dependency_errors.labels(error.dependency).inc()
+            return Decision(Step(run=decision.replaced)), [(error.reason, error.message)]
+        run = run.model_copy(update={"config_digest": config.digest})
     try:
         await applying.take(decision.step.actions, context.edges, identity, run, evidence.config)
         if any(isinstance(a, Submit) for a in decision.step.actions):
@@ -69,7 +71,7 @@ async def act(
         troubles.append((error.reason, error.message))
     if decision.step.run is not None and decision.step.run.done and decision.step.finished is not None:
         context.metrics.finished.labels(key.plural, decision.step.finished.outcome).inc()
-    return run, troubles
+    return dataclasses.replace(decision, step=dataclasses.replace(decision.step, run=run)), troubles
 
 
 def overdue(context: Context, key: Key, unknown: bool, now: datetime) -> bool:  # noqa: FBT001
@@ -79,6 +81,22 @@ def overdue(context: Context, key: Key, unknown: bool, now: datetime) -> bool:  
         return False
     first = context.unreachable_since.setdefault(key, now)
     return (now - first).total_seconds() > context.settings.runs.dependency_deadline
+
+
+def abandon(context: Context, key: Key, *, active: bool) -> None:
+    """Give back the slot of a Run that was decided and could not start."""
+    if not active:
+        context.wake.extend(context.slots.release(key))
+
+
+def retry_in(context: Context, block: Block | None, troubles: Sequence[Trouble]) -> float | None:
+    """Return when to look again at what no event may announce: a silent dependency, or something that others must change."""
+    runs = context.settings.runs
+    if troubles:
+        return 5 * runs.poll_min
+    if block is None:
+        return None
+    return context.settings.resync if block.stalled else runs.poll_max
 
 
 def soonest(*delays: float | None) -> float | None:

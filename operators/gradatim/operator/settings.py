@@ -38,6 +38,8 @@ class Settings:
     watch_namespaces: tuple[str, ...] = ()
     workers: int = 16
     resync: float = 300.0
+    drift: float = 3600.0
+    stray_age: float = 600.0
     metrics_port: int = 8080
     health_port: int = 8081
     listen: str = "127.0.0.1"
@@ -71,6 +73,8 @@ def load(env: Mapping[str, str]) -> Settings:
         watch_namespaces=namespaces,
         workers=int(_number(env, "GRADATIM_WORKERS", base.workers, 1)),
         resync=_number(env, "GRADATIM_RESYNC_SECONDS", base.resync, 1),
+        drift=_number(env, "GRADATIM_DRIFT_SECONDS", base.drift, 1),
+        stray_age=_number(env, "GRADATIM_STRAY_AGE_SECONDS", base.stray_age, 0),
         metrics_port=int(_number(env, "GRADATIM_METRICS_PORT", base.metrics_port, 0)),
         health_port=int(_number(env, "GRADATIM_HEALTH_PORT", base.health_port, 0)),
         listen=env.get("GRADATIM_LISTEN", base.listen),

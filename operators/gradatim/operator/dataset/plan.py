@@ -15,8 +15,8 @@ from gradatim.api.runstatus import RunStatus
 from gradatim.operator.clock import parsed
 from gradatim.operator.observing import Surrounding
 from gradatim.operator.profiles import usable
-from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide
-from gradatim.operator.runs.model import Evidence, Policy, Trigger
+from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
+from gradatim.operator.runs.model import Evidence, Trigger
 from gradatim.operator.runs.schedule import next_tick
 from gradatim.operator.runs.triggers import Known, spec_digest
 from gradatim.operator.settings import RunSettings
@@ -92,7 +92,7 @@ def plan(world: World, settings: RunSettings) -> Plan:
 
     decision = decide(
         known_of(world),
-        Policy(max_retries=spec.retry.max_retries, deadline=spec.active_deadline_seconds, suspended=spec.suspend),
+        policy(spec.retry, spec.active_deadline_seconds, world.evidence, suspended=spec.suspend),
         Situation(
             evidence=world.evidence,
             block=blocked(world),

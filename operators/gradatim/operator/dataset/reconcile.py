@@ -19,7 +19,7 @@ from gradatim.operator.errors import DependencyError, WillNeverWork
 from gradatim.operator.invalid import stalled
 from gradatim.operator.kube import Body, ours
 from gradatim.operator.passes import Context, Outcome
-from gradatim.operator.profiles import identity_of
+from gradatim.operator.profiles import identity_now, identity_of
 from gradatim.operator.queue import Key
 from gradatim.operator.reading import InvalidSpecError, typed, typed_status
 from gradatim.operator.runs.model import Evidence
@@ -39,10 +39,11 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
         dataset = typed(Dataset, body)
         return await _pass(context, key, body, dataset, known, now)
     except (InvalidSpecError, ScheduleError) as error:
-        context.slots.release(key)
+        running.abandon(context, key, active=False)
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, None)
     except WillNeverWork as error:
+        running.abandon(context, key, active=known.run is not None and not known.run.done)
         broken = stalled(known, error.reason, error.message, generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, context.settings.resync)
 
@@ -54,9 +55,10 @@ async def _pass(
     profile_name = spec.compute.profile_ref.name
     context.dependents.update(key, running.reads(key, profile_name, refs(dataset)))
     around = await observing.surrounding(context.kube, key.namespace, profile_name, refs(dataset), [spec.validation])
-    identity = known.store or (identity_of(around.profile) if around.profile else None)
+    active = known.run is not None and not known.run.done
+    identity = identity_now(known.store, around.profile, active=active)
     evidence = Evidence()
-    if known.run is not None and not known.run.done and identity is not None:
+    if active and known.run is not None and identity is not None:
         held = await observing.frozen(context.kube, key.namespace, dataset.metadata.uid or "", known.run.name)
         if held.conflict is not None:
             raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
@@ -73,11 +75,10 @@ async def _pass(
     running.count(context, key, around.profile, planned.decision)
     if planned.decision.start is not None and not has_finalizer(body):
         body = await add_finalizer(context, RESOURCE, body)
-    run, troubles = await running.act(context, key, body, identity, planned.decision, evidence)
-    planned = dataclasses.replace(
-        planned,
-        decision=dataclasses.replace(planned.decision, step=dataclasses.replace(planned.decision.step, run=run)),
-    )
+    decision, troubles = await running.act(context, key, body, identity, planned.decision, evidence)
+    planned = dataclasses.replace(planned, decision=decision)
+    if decision.start is not None and around.profile is not None and not active:
+        identity = identity_of(around.profile)  # the new Run is on the profile of now
     if planned.drop and identity is not None:
         troubles += await _drop(context, body, identity, planned.drop)
     late = running.overdue(context, key, bool(troubles or evidence.unknown), now)
@@ -85,8 +86,8 @@ async def _pass(
     step = planned.decision.step
     ended = step.run is not None and step.run.done and known.run is not None and not known.run.done
     refresh = None if planned.next_refresh is None else (planned.next_refresh - now).total_seconds() + 0.5
-    waiting = 5.0 if planned.decision.block is not None and not planned.decision.block.stalled else None
-    delay = running.soonest(step.requeue, 0.0 if ended else None, refresh, 5.0 if troubles else None, waiting)
+    again = running.retry_in(context, planned.decision.block, troubles)
+    delay = running.soonest(step.requeue, 0.0 if ended else None, refresh, again)
     return await write(context, key, body, new, known.conditions, delay)
 
 

@@ -71,7 +71,7 @@ def status(
             "next_refresh": rfc3339(plan.next_refresh) if plan.next_refresh else None,
             "last_tick": trigger.tick if trigger and trigger.tick else old.last_tick,
             "last_requested": trigger.requested if trigger and trigger.requested else old.last_requested,
-            "store": old.store or identity,
+            "store": identity if step.run is not None else old.store,
         }
     )
 
@@ -81,7 +81,7 @@ def _failed(world: World, plan: Plan) -> tuple[Reason, str] | None:
     step = plan.decision.step
     if step.failure is not None:
         return step.reason, step.message
-    return remembered(world.status.run, step.run, world.status)
+    return None if plan.decision.behind else remembered(world.status.run, step.run, world.status)
 
 
 def remembered(before: RunStatus | None, after: RunStatus | None, old: DatasetStatus) -> tuple[Reason, str] | None:

@@ -26,8 +26,8 @@ from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.naming import version_label
 from gradatim.operator.observing import Surrounding
 from gradatim.operator.profiles import usable
-from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide
-from gradatim.operator.runs.model import Evidence, Policy, Trigger
+from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
+from gradatim.operator.runs.model import Evidence, Trigger
 from gradatim.operator.runs.schedule import next_tick
 from gradatim.operator.runs.triggers import Known, spec_digest
 from gradatim.operator.settings import RunSettings
@@ -127,7 +127,7 @@ def plan(world: World, settings: RunSettings) -> Plan:
     lost = _lost(world)
     decision = decide(
         known_of(world),
-        Policy(max_retries=spec.retry.max_retries, deadline=spec.active_deadline_seconds, suspended=spec.suspend),
+        policy(spec.retry, spec.active_deadline_seconds, world.evidence, suspended=spec.suspend),
         Situation(
             evidence=world.evidence,
             block=blocked(world),
@@ -143,18 +143,19 @@ def plan(world: World, settings: RunSettings) -> Plan:
     desired, problem = _desired(history, pin.digest if pin else None)
     history = _retired(history, desired, spec.versions.keep, frozenset(status.in_use_by), rfc3339(world.now))
     promotion, point = _promotion(world, desired)
+    history, forget = _trimmed(world, history, desired)
     drop, wait = _droppable(world, history, desired)
     last = parsed(status.last_tick) or world.now
     done = decision.step.run is not None and decision.step.run.done
     return Plan(
         decision=decision,
-        history=history[:HISTORY],
+        history=history,
         built=built,
         desired=desired,
         promotion=promotion,
         point_alias=point,
         drop=drop,
-        forget=history[HISTORY:],
+        forget=forget,
         sweep=done and status.run is not None and not status.run.done,
         gate_failure=gate_failure,
         problem=problem,
@@ -218,6 +219,9 @@ def _with_result(world: World, decision: Decision) -> tuple[tuple[IndexVersion, 
     verdicts = gates.judge(evaluation.gates if evaluation else [], output.metrics, baseline)
     good = gates.passed(verdicts)
     before = next((v for v in history if v.digest == output.digest), None)
+    # What passed once goes on serving: a gate that is stricter now does not bring back an older version.
+    proven = before is not None and before.passed and not before.collection_dropped
+    retired = None if good else before.retired_at if before is not None and proven else rfc3339(world.now)
     built = status.versions_built + (before is None)
     version = IndexVersion(
         digest=output.digest,
@@ -231,9 +235,9 @@ def _with_result(world: World, decision: Decision) -> tuple[tuple[IndexVersion, 
         rejected=output.rejected,
         metrics=output.metrics,
         gates=verdicts,
-        passed=good,
+        passed=good or proven,
         created=result.finished,
-        retired_at=None if good else rfc3339(world.now),
+        retired_at=retired,
         run=decision.step.run.name if decision.step.run else None,
         generation=decision.step.run.generation if decision.step.run else 0,
     )
@@ -273,6 +277,25 @@ def _retired(
         mark = None if stays else version.retired_at or now
         out.append(version if mark == version.retired_at else version.model_copy(update={"retired_at": mark}))
     return tuple(out)
+
+
+def _trimmed(
+    world: World, history: tuple[IndexVersion, ...], desired: IndexVersion | None
+) -> tuple[tuple[IndexVersion, ...], tuple[IndexVersion, ...]]:
+    """Return what status has room for and what it forgets: what is gone already first, then the oldest refused or retired.
+
+    Never the version that serves or is about to, however many were refused after it.
+    """
+    serving = {world.aliases.collection, world.status.promotion.collection if world.status.promotion else None}
+    serving |= world.aliases.pointed_at | {desired.collection if desired else None}
+    kept, forgotten = list(history), list[IndexVersion]()
+    spare = [v for v in reversed(history) if v.collection not in serving]
+    spare.sort(key=lambda v: (not v.collection_dropped, v.retired_at is None))
+    while len(kept) > HISTORY and spare:
+        oldest = spare.pop(0)
+        kept.remove(oldest)
+        forgotten.append(oldest)
+    return tuple(kept), tuple(forgotten)
 
 
 def _promotion(world: World, desired: IndexVersion | None) -> tuple[Promotion | None, str | None]:

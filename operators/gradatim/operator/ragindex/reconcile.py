@@ -20,7 +20,7 @@ from gradatim.operator.invalid import stalled
 from gradatim.operator.kube import Body, ours
 from gradatim.operator.naming import alias_name
 from gradatim.operator.passes import Context, Outcome
-from gradatim.operator.profiles import identity_of
+from gradatim.operator.profiles import identity_now, identity_of
 from gradatim.operator.queue import Key
 from gradatim.operator.ragindex import observe
 from gradatim.operator.ragindex.plan import Plan, World, plan, refs, stale_in
@@ -45,10 +45,11 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
         index = typed(RAGIndex, body)
         return await _pass(context, key, body, index, known, now)
     except (InvalidSpecError, ScheduleError) as error:
-        context.slots.release(key)
+        running.abandon(context, key, active=False)
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, None)
     except WillNeverWork as error:
+        running.abandon(context, key, active=known.run is not None and not known.run.done)
         broken = stalled(known, error.reason, error.message, generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, context.settings.resync)
 
@@ -60,10 +61,11 @@ async def _pass(
     profile_name = spec.compute.profile_ref.name
     context.dependents.update(key, running.reads(key, profile_name, refs(index)))
     around = await observing.surrounding(context.kube, key.namespace, profile_name, refs(index), [spec.validation])
-    identity = known.store or (identity_of(around.profile) if around.profile else None)
+    active = known.run is not None and not known.run.done
+    identity = identity_now(known.store, around.profile, active=active)
     alias = alias_name(key.namespace, key.name, uid)
     evidence = Evidence()
-    if known.run is not None and not known.run.done and identity is not None:
+    if active and known.run is not None and identity is not None:
         held = await observing.frozen(context.kube, key.namespace, uid, known.run.name)
         if held.conflict is not None:
             raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
@@ -83,14 +85,18 @@ async def _pass(
     running.count(context, key, around.profile, planned.decision)
     if planned.decision.start is not None and not has_finalizer(body):
         body = await add_finalizer(context, RESOURCE, body)
-    run, more = await running.act(context, key, body, identity, planned.decision, evidence)
-    step = dataclasses.replace(planned.decision.step, run=run)
-    planned = dataclasses.replace(planned, decision=dataclasses.replace(planned.decision, step=step))
+    decision, more = await running.act(context, key, body, identity, planned.decision, evidence)
+    planned = dataclasses.replace(planned, decision=decision)
+    if decision.start is not None and around.profile is not None and not active:
+        identity = identity_of(around.profile)  # the new Run is on the profile of now
     dropped, worse = await _vectors(context, body, world, planned, identity)
     troubles += more + worse
     late = running.overdue(context, key, bool(troubles or evidence.unknown), now)
     new = status(world, planned, runs, identity=identity, dropped=dropped, troubles=tuple(troubles), overdue=late)
-    return await write(context, key, body, new, known.conditions, _delay(world, planned, known, troubles))
+    delay = _delay(world, planned, known, running.retry_in(context, planned.decision.block, troubles))
+    if identity is not None and known.history:
+        delay = running.soonest(delay, context.settings.drift)
+    return await write(context, key, body, new, known.conditions, delay)
 
 
 async def _vectors(
@@ -121,10 +127,10 @@ async def _vectors(
     return frozenset(dropped), []
 
 
-def _delay(world: World, planned: Plan, known: RAGIndexStatus, troubles: list[running.Trouble]) -> float | None:
-    step, block = planned.decision.step, planned.decision.block
+def _delay(world: World, planned: Plan, known: RAGIndexStatus, again: float | None) -> float | None:
+    step = planned.decision.step
     ended = step.run is not None and step.run.done and known.run is not None and not known.run.done
-    moving = planned.promotion != known.promotion or planned.point_alias is not None
+    moving = planned.promotion != known.promotion or (planned.point_alias is not None and again is None)
     refresh = None if planned.next_refresh is None else (planned.next_refresh - world.now).total_seconds() + 0.5
     stale = stale_in(world)
     until_stale = stale.total_seconds() + 1 if stale is not None and stale.total_seconds() > 0 else None
@@ -134,6 +140,5 @@ def _delay(world: World, planned: Plan, known: RAGIndexStatus, troubles: list[ru
         refresh,
         until_stale,
         planned.requeue,
-        5.0 if troubles else None,
-        5.0 if block is not None and not block.stalled else None,
+        again,
     )

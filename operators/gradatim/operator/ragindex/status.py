@@ -86,12 +86,13 @@ def status(
             "quality_text": None if active is None else _quality(active.metrics),
             "validation": result.validation if result and result.validation else old.validation,
             "rejections": result.rejections if good and result else old.rejections,
-            "upstream": _upstream(world) if good else old.upstream,
+            # Also after a failure: the same digests would only fail again.
+            "upstream": _upstream(world) if result is not None or step.failure is not None else old.upstream,
             "last_checked": result.finished if good and result else old.last_checked,
             "next_refresh": rfc3339(plan.next_refresh) if plan.next_refresh else None,
             "last_tick": trigger.tick if trigger and trigger.tick else old.last_tick,
             "last_requested": trigger.requested if trigger and trigger.requested else old.last_requested,
-            "store": old.store or identity,
+            "store": identity if step.run is not None else old.store,
         }
     )
 
@@ -140,6 +141,8 @@ def _failed(world: World, plan: Plan) -> tuple[Reason, str] | None:
         return plan.gate_failure
     if step.failure is not None:
         return step.reason, step.message
+    if plan.decision.behind:
+        return None
     before, after = world.status.run, step.run
     if before is None or after is None or before.name != after.name or not before.done:
         return None

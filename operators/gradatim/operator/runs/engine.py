@@ -55,7 +55,9 @@ def _after(
         if policy.suspended:
             return Step(run=run, reason=Reason.SUSPENDED, message="suspended; resume continues from here")
         if stop is not None:
-            return Step(run=run.model_copy(update={"done": True}), reason=Reason.SUSPENDED, message=stop, requeue=0.0)
+            # Without a digest it stands for no spec, so that one which is changed back gets a Run of its own.
+            ended = run.model_copy(update={"done": True, "spec_digest": None})
+            return Step(run=ended, reason=Reason.IN_PROGRESS, message=stop, requeue=0.0)
     retry = last.outcome is Outcome.STOPPED or rules.may_retry(run.attempts, policy.max_retries)
     if not retry:
         done = run.model_copy(update={"done": True, "succeeded": False})

@@ -5,10 +5,12 @@ Called by the plans of Dataset and RAGIndex, which add what is particular to the
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from gradatim.api.common import Retry
 from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig
 from gradatim.api.runstatus import Attempt, RunStatus
@@ -45,7 +47,10 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What happens to Runs in this pass. `start` carries the config to freeze; `replaced` is the Run that made room."""
+    """What happens to Runs in this pass. `start` carries the config to freeze; `replaced` is the Run that made room.
+
+    `behind`: the last or active Run was not made for this spec, and one that is will follow.
+    """
 
     step: Step
     start: RunConfig | None = None
@@ -53,10 +58,24 @@ class Decision:
     replaced: RunStatus | None = None
     block: Block | None = None
     wants_slot: bool = False
+    behind: bool = False
+
+
+def policy(retry: Retry, deadline: int, evidence: Evidence, *, suspended: bool) -> Policy:
+    """Return what the spec says about a Run; the deadline that was frozen with the inputs may be shorter, by the profile's limit."""
+    frozen = deadline if evidence.config is None else evidence.config.deadline_seconds
+    return Policy(max_retries=retry.max_retries, deadline=min(deadline, frozen), suspended=suspended)
 
 
 def decide(known: Known, policy: Policy, situation: Situation) -> Decision:
     """Return the decision of this pass."""
+    decision = _decide(known, policy, situation)
+    run = decision.step.run
+    behind = not situation.frozen and (run is None or run.spec_digest != known.spec_digest)
+    return dataclasses.replace(decision, behind=behind)
+
+
+def _decide(known: Known, policy: Policy, situation: Situation) -> Decision:
     run = known.run
     if run is not None and not run.done:
         return _active(run, known, policy, situation)
