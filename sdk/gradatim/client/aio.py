@@ -198,6 +198,10 @@ class AsyncClient(ClientBase):
         """Let an index serve its newest good version again."""
         return await self._run(base.op_pin(self._target(RAGIndex, name, namespace), None))
 
+    async def server_version(self) -> str:
+        """Return the API server's version."""
+        return await self._run(base.op_server_version())
+
     def _connected(self) -> AsyncTransport:
         if self._transport is None:
             from gradatim.client.transport_async import AsyncTransport

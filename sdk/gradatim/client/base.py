@@ -15,7 +15,7 @@ from gradatim.api.base import ReadModel
 from gradatim.api.ragindex import RAGIndex
 from gradatim.client import operations as ops
 from gradatim.client.display import Listing
-from gradatim.client.effects import Op, sleep
+from gradatim.client.effects import Op, Request, sleep
 from gradatim.client.history import MetricHistory, metric_history
 from gradatim.client.kubeconfig import Connection, find_connection
 from gradatim.client.logs import FOLLOW_SECONDS
@@ -110,3 +110,8 @@ def op_pin(where: Target, version: str | None) -> Op[RAGIndex]:
 def op_pause() -> Op[None]:
     """Wait for more of a log."""
     yield from sleep(FOLLOW_SECONDS)
+
+
+def op_server_version() -> Op[str]:
+    """Read the API server's version."""
+    return str((yield from ops.call(Request("GET", "/version"))).get("gitVersion") or "unknown")

@@ -9,17 +9,18 @@ import base64
 import binascii
 import json
 import os
-import ssl
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gradatim.client.errors import NotConfiguredError, UnauthorizedError
+
+if TYPE_CHECKING:
+    import ssl
 
 _TOKEN_FILE_SECONDS = 60.0
 _PLUGIN_SECONDS = 120
@@ -106,6 +107,8 @@ class Credentials:
 
 def run_plugin(plugin: ExecPlugin) -> dict[str, str]:
     """Run a credential plugin and return its status. Raises `UnauthorizedError`."""
+    import subprocess
+
     spec: dict[str, object] = {"interactive": False}
     if plugin.cluster is not None:
         spec["cluster"] = plugin.cluster
@@ -151,6 +154,9 @@ def _lifetime(expires: str | None) -> float:
 
 def load_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     """Load a client certificate; OpenSSL takes files only, so both lie for a moment in a private folder."""
+    import ssl
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="gradatim-") as folder:
         cert_path, key_path = Path(folder, "tls.crt"), Path(folder, "tls.key")
         for path, data in ((cert_path, certificate), (key_path, key)):

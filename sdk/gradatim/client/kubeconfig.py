@@ -7,17 +7,17 @@ not support it refuses by name, instead of connecting as somebody else.
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from gradatim.client.credentials import ExecPlugin, Identity, decoded
 from gradatim.client.errors import NotConfiguredError
 from gradatim.client.statedir import local_platform
+
+if TYPE_CHECKING:
+    import ssl
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
@@ -38,6 +38,8 @@ class Connection:
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return a fresh TLS context that trusts the cluster's authority. Raises `NotConfiguredError`."""
+        import ssl
+
         context = ssl.create_default_context()
         if self.ca is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -157,6 +159,8 @@ class _Entry:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    import yaml  # slow to import
+
     try:
         found = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from gradatim.api.base import ApiModel
@@ -149,6 +148,8 @@ def _text(path: Path) -> str:
 
 
 def _documents(text: str, origin: str) -> Iterator[Manifest]:
+    import yaml  # slow to import, and typed objects need none
+
     try:
         for number, body in enumerate(yaml.safe_load_all(text), start=1):
             where = f"{origin} (document {number})"

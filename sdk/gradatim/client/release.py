@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 
 def release() -> str:
     """Return the installed version of the distribution, or `unknown` when it runs from bare files."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("gradatim")
     except PackageNotFoundError:
@@ -14,4 +14,3 @@ def release() -> str:
 
 
 FIELD_OWNER = "gradatim-cli"
-USER_AGENT = f"{FIELD_OWNER}/{release()}"

@@ -196,6 +196,10 @@ class Client(ClientBase):
         """Let an index serve its newest good version again."""
         return self._run(base.op_pin(self._target(RAGIndex, name, namespace), None))
 
+    def server_version(self) -> str:
+        """Return the API server's version."""
+        return self._run(base.op_server_version())
+
     def _connected(self) -> SyncTransport:
         if self._transport is None:
             from gradatim.client.transport_sync import SyncTransport

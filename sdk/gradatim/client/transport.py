@@ -17,9 +17,10 @@ from gradatim.client.credentials import Credentials
 from gradatim.client.effects import Request, Response
 from gradatim.client.errors import NotConfiguredError, UnreachableError
 from gradatim.client.kubeconfig import Connection
-from gradatim.client.release import USER_AGENT
+from gradatim.client.release import FIELD_OWNER, release
 
 CONNECT_SECONDS = 10.0
+USER_AGENT = f"{FIELD_OWNER}/{release()}"
 LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=5)
 FAILURES = (httpx.TransportError, httpx.InvalidURL)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 from gradatim.api.base import ReadModel
@@ -30,6 +29,7 @@ class Glance:
     observed: int
     conditions: tuple[Condition, ...]
     requested_at: str | None
+    last_requested: str | None
     run: RunStatus | None
     progress: Progress | None
 
@@ -74,6 +74,7 @@ def glance(thing: ReadModel) -> Glance:
         observed=status.observed_generation if status else -1,
         conditions=tuple(status.conditions) if status else (),
         requested_at=meta.annotations.get(ANNOTATION_REQUESTED_AT),
+        last_requested=getattr(status, "last_requested", None),
         run=getattr(status, "run", None),
         progress=getattr(status, "progress", None),
     )
@@ -98,14 +99,8 @@ def judge_wait(seen: Glance, goal: Goal) -> WaitVerdict:
 
 
 def _request_open(seen: Glance) -> bool:
-    """Return whether a rerun was asked for after the last known Run was recorded.
-
-    The trigger is looked at first, because the two clocks may differ.
-    """
-    if seen.requested_at is None or seen.run is None or seen.requested_at in seen.run.trigger:
-        return False
-    recorded = [at for a in seen.run.attempts if (at := a.recorded_at or a.started_at) is not None]
-    return bool(recorded) and datetime.fromisoformat(max(recorded)) < datetime.fromisoformat(seen.requested_at)
+    """Return whether a rerun was asked for that the operator has not taken up."""
+    return seen.requested_at is not None and seen.run is not None and seen.requested_at[:64] != seen.last_requested
 
 
 def _describe(seen: Glance, goal: Goal) -> str:

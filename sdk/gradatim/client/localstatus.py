@@ -1,0 +1,145 @@
+"""The status of an object after a run without a cluster, from its result: the same gates, the same versions as on a cluster.
+
+Pure; the clock is an argument. Called by `local.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradatim.api import gates
+from gradatim.api.dataset import Dataset, DatasetStatus, DatasetVersion
+from gradatim.api.meta import Condition, State
+from gradatim.api.ragindex import IndexVersion, RAGIndex, RAGIndexStatus
+from gradatim.api.reasons import ConditionType, Reason
+from gradatim.api.run import IndexOutput, RunResult
+
+_HISTORY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a run ended: `ok`, and what to tell a person."""
+
+    ok: bool
+    reason: Reason
+    message: str
+
+
+def dataset_status(dataset: Dataset, result: RunResult, run: str) -> tuple[DatasetStatus, Verdict]:
+    """Return the status of a Dataset after a run. A failed run leaves the active snapshot as it was."""
+    old = dataset.status or DatasetStatus()
+    verdict = _verdict(result)
+    active, history = old.active, list(old.history)
+    output = result.dataset
+    if verdict.ok and output is not None:
+        active = DatasetVersion(**output.model_dump(), created=result.finished, run=run)
+        history = [active, *(v for v in history if v.digest != active.digest)][:_HISTORY]
+    status = DatasetStatus(
+        observed_generation=dataset.metadata.generation or 0,
+        state=State.READY if active is not None else State.FAILED,
+        conditions=_conditions(dataset.metadata.generation or 0, verdict, result.finished, serving=active is not None),
+        digest=active.digest if active else None,
+        active=active,
+        history=history,
+        validation=result.validation or old.validation,
+        rejections=result.rejections,
+        last_refresh=result.finished if verdict.ok else old.last_refresh,
+    )
+    return status, verdict
+
+
+def index_status(index: RAGIndex, result: RunResult, run: str) -> tuple[RAGIndexStatus, Verdict]:
+    """Return the status of an index after a run: a version that passes its gates becomes active, another one is only listed."""
+    old = index.status or RAGIndexStatus()
+    verdict, active, history = _verdict(result), old.active, list(old.history)
+    if verdict.ok and result.outcome == "Succeeded" and result.index is not None:
+        version = _version(index, result.index, result.finished, run)
+        kept = [v for v in history if v.digest != version.digest]
+        history = [version, *kept][:_HISTORY]
+        if version.passed:
+            active = version
+        verdict = Verdict(version.passed, gates.failed_reason(version.gates), gates.summary(version.gates))
+    status = RAGIndexStatus(
+        observed_generation=index.metadata.generation or 0,
+        state=State.READY if active is not None else State.FAILED,
+        conditions=_conditions(index.metadata.generation or 0, verdict, result.finished, serving=active is not None),
+        active=active,
+        history=history,
+        validation=result.validation or old.validation,
+        rejections=result.rejections,
+        last_checked=result.finished if result.outcome in {"Succeeded", "Unchanged"} else old.last_checked,
+    )
+    return status, verdict
+
+
+def to_drop(index: RAGIndex, status: RAGIndexStatus) -> list[IndexVersion]:
+    """Return the versions whose collections are no longer wanted: refused ones, and those beyond `versions.keep`."""
+    serving = [v for v in status.history if v.passed and not v.collection_dropped]
+    keep = {v.collection for v in serving[: index.spec.versions.keep]}
+    keep |= {status.active.collection} if status.active else set()
+    return [v for v in status.history if not v.collection_dropped and v.collection not in keep]
+
+
+def without_collections(status: RAGIndexStatus, dropped: list[IndexVersion]) -> RAGIndexStatus:
+    """Return the status with these versions' collections marked as dropped."""
+    gone = {v.digest for v in dropped}
+    history = [v.model_copy(update={"collection_dropped": True}) if v.digest in gone else v for v in status.history]
+    return status.model_copy(update={"history": history})
+
+
+def _verdict(result: RunResult) -> Verdict:
+    if result.outcome in {"Succeeded", "Unchanged"}:
+        return Verdict(ok=True, reason=Reason(result.outcome), message=result.message)
+    known = {r.value for r in Reason}
+    reason = Reason(result.reason) if result.reason in known else Reason.USER_ERROR
+    return Verdict(ok=False, reason=reason, message=result.message or f"the run ended as {result.outcome}")
+
+
+def _version(index: RAGIndex, output: IndexOutput, finished: str, run: str) -> IndexVersion:
+    status = index.status or RAGIndexStatus()
+    baseline = status.active.metrics if status.active else None
+    evaluation = index.spec.evaluation
+    verdicts = gates.judge(evaluation.gates if evaluation else [], output.metrics, baseline)
+    known = next((v for v in status.history if v.digest == output.digest), None)
+    return IndexVersion(
+        digest=output.digest,
+        label=known.label if known else f"v{_last_number(status) + 1}",
+        collection=output.collection,
+        uri=output.uri,
+        resolved_digest=output.resolved_digest,
+        encoder_digest=output.encoder_digest,
+        documents=output.documents,
+        chunks=output.chunks,
+        rejected=output.rejected,
+        metrics=output.metrics,
+        gates=verdicts,
+        passed=gates.passed(verdicts),
+        created=finished,
+        run=run,
+        generation=index.metadata.generation or 0,
+    )
+
+
+def _last_number(status: RAGIndexStatus) -> int:
+    labels = [v.label.removeprefix("v") for v in status.history]
+    return max((int(label) for label in labels if label.isdigit()), default=0)
+
+
+def _conditions(generation: int, verdict: Verdict, now: str, *, serving: bool) -> list[Condition]:
+    def condition(kind: ConditionType, status: bool, reason: Reason, message: str) -> Condition:  # noqa: FBT001
+        return Condition(
+            type=kind.value,
+            status=str(status),
+            observed_generation=generation,
+            last_transition_time=now,
+            reason=reason.value,
+            message=message[:1024],
+        )
+
+    told = "an earlier version serves" if serving and not verdict.ok else verdict.message
+    return [
+        condition(ConditionType.READY, serving, Reason.SUCCEEDED if serving else verdict.reason, told),
+        condition(ConditionType.CURRENT, verdict.ok, verdict.reason, verdict.message),
+        condition(ConditionType.STALLED, not verdict.ok, verdict.reason, verdict.message),
+    ]

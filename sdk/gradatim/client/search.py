@@ -1,0 +1,264 @@
+"""Asks an index questions: finds its Weaviate and its encoder, and gives passages with their citations.
+
+Used by `gradatim index query` and by notebooks. The retrieval itself is `gradatim.rag`, found by name at run time because it belongs to the
+extra `index`; answers of evaluation, of this module and of serving come from the same code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gradatim.api.ragindex import MetadataField, MetadataType, RAGIndex
+from gradatim.client.errors import (
+    MissingExtraError,
+    NotFoundError,
+    UnauthorizedError,
+    UnreachableError,
+    UnsupportedError,
+)
+from gradatim.client.localstate import LocalState
+from gradatim.client.vectorstore import KEY_ENV, VectorAccess, find_key, find_vector_store
+
+_FILTER = re.compile(r"^(?P<field>[A-Za-z_]\w*)\s*(?P<operator>>=|<=|!=|=|>|<)\s*(?P<value>.*)$", re.DOTALL)
+_OPERATORS = {"=": "eq", "!=": "ne", ">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+_BUILT_IN = {"page": MetadataType.INT, "row": MetadataType.INT}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison as typed: field, operator of the retrieval library, value as text."""
+
+    field: str
+    operator: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One passage: `citation` says source, file, page or row, and characters; `scores` has one entry per stage when explained."""
+
+    citation: str
+    text: str
+    score: float
+    source: str
+    file: str
+    start: int
+    end: int
+    page: int | None = None
+    row: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """The passages of one question, best first, and the version that gave them. `timings` are milliseconds when explained."""
+
+    question: str
+    version: str
+    collection: str
+    passages: tuple[Passage, ...]
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the answer as plain values."""
+        found = asdict(self)
+        for passage in found["passages"]:
+            passage["metadata"] = {k: _plain(v) for k, v in passage["metadata"].items()}
+        return found
+
+    def _repr_html_(self) -> str:
+        from gradatim.client.display import html_table
+
+        rows = [[str(n), p.citation, f"{p.score:.4f}", p.text] for n, p in enumerate(self.passages, start=1)]
+        return html_table(("", "where", "score", "text"), rows)
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+class IndexSearch:
+    """An index open for questions. Use as a context manager."""
+
+    def __init__(self, retriever: Any, error: type[Exception]) -> None:
+        self._retriever = retriever
+        self._error = error
+
+    def __enter__(self) -> Self:
+        """Return the search itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._retriever.close()
+
+    def query(
+        self,
+        question: str,
+        k: int | None = None,
+        *,
+        filters: Sequence[Condition] = (),
+        tenant: str | None = None,
+        explain: bool = False,
+    ) -> SearchAnswer:
+        """Return the best `k` passages (the index's own number by default) that meet all filters.
+
+        Raises `UnsupportedError` for a filter or option that the index does not have, `UnreachableError` if Weaviate does not answer.
+        """
+        retriever = import_module("gradatim.rag.retrieve.retriever")
+        conditions = filter_input(filters, self._retriever.manifest.fields)
+        with _translated(self._error):
+            answer = self._retriever.answer(retriever.Query(question, k, conditions, tenant, explain=explain))
+        passages = tuple(_passage(hit) for hit in answer.hits)
+        return SearchAnswer(question, answer.version, answer.collection, passages, dict(answer.timings))
+
+
+def open_search(
+    index: RAGIndex, *, endpoint: str | None = None, grpc_endpoint: str | None = None, state: Path | None = None
+) -> IndexSearch:
+    """Open an index by its status. `endpoint` replaces the Weaviate address there, for example with a forwarded port.
+
+    Raises `NotFoundError` if it has no version yet, `MissingExtraError` without the extra `index`, `UnreachableError` or `UnauthorizedError`.
+    """
+    status = index.status
+    name = (status.alias or (status.active.collection if status.active else None)) if status else None
+    if status is None or name is None or status.active is None:
+        raise NotFoundError(
+            f"ragindex {index.metadata.name} has no version that serves yet",
+            hint=f"gradatim wait ragindex {index.metadata.name}",
+        )
+    address = endpoint or status.endpoint
+    if address is None:
+        raise UnsupportedError("the index's status names no Weaviate address", hint="give one with --endpoint")
+    grpc = grpc_endpoint or (status.grpc_endpoint if endpoint is None else None)
+    return _open(VectorAccess.of_address(address, grpc), find_key(state), name)
+
+
+def open_local_search(folder: Path, name: str, *, namespace: str | None, state: Path | None = None) -> IndexSearch:
+    """Open an index that `gradatim run` made in a state folder. Raises as `open_search`."""
+    found = LocalState(folder.expanduser().absolute()).read(RAGIndex, namespace or "default", name)
+    if found is None:
+        raise NotFoundError(f"{folder} holds no ragindex {name}", hint="gradatim run -f makes one")
+    if found.status is None or found.status.active is None or found.status.endpoint is None:
+        raise NotFoundError(f"ragindex {name} in {folder} has no version that passed its gates")
+    # The local platform chooses its ports anew after a purge; the state file may remember older ones.
+    platform = find_vector_store(state)
+    address = VectorAccess.of_address(found.status.endpoint, found.status.grpc_endpoint)
+    return _open(address, platform.key() if platform else find_key(state), found.status.active.collection)
+
+
+def _open(access: VectorAccess, key: str | None, name: str) -> IndexSearch:
+    try:
+        connection = import_module("gradatim.rag.store.connection")
+        retriever = import_module("gradatim.rag.retrieve.retriever")
+        models = import_module("gradatim.rag.embed").query_models()
+        base: type[Exception] = import_module("gradatim.rag.model").RagError
+    except ImportError as error:
+        raise MissingExtraError("index", "asking an index") from error
+    config = access.config
+    address = connection.VectorStoreAddress(config.endpoint, config.grpc_endpoint, key)
+    with _translated(base):
+        return IndexSearch(retriever.Retriever.open(address, name, models), base)
+
+
+class _translated:  # noqa: N801 - a context manager, used like a function
+    """Turn the retrieval library's errors into the client's, by what the caller would do about them."""
+
+    def __init__(self, base: type[Exception]) -> None:
+        self._base = base
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or not isinstance(error, self._base):
+            return
+        cause = type(error).__name__
+        if cause == "VectorStoreUnreachable":
+            hint = "reach it from here with `kubectl port-forward` and give --endpoint and --grpc-endpoint"
+            raise UnreachableError(str(error), hint=hint) from error
+        if cause == "CredentialsRefused":
+            raise UnauthorizedError(str(error), hint=f"name a file with Weaviate's API key in {KEY_ENV}") from error
+        if cause == "CollectionNotFound":
+            raise NotFoundError(str(error)) from error
+        raise UnsupportedError(str(error)) from error
+
+
+def _passage(hit: Any) -> Passage:
+    where = hit.context
+    return Passage(
+        citation=str(where),
+        text=hit.text,
+        score=hit.score,
+        source=where.source,
+        file=where.file,
+        start=where.start,
+        end=where.end,
+        page=where.page,
+        row=where.row,
+        metadata=dict(hit.metadata),
+        scores=dict(hit.scores),
+    )
+
+
+def parse_filters(texts: Sequence[str]) -> tuple[Condition, ...]:
+    """Return filters written as `field=value` (also !=, >, >=, <, <=). Raises `UnsupportedError` for anything else."""
+    found = []
+    for text in texts:
+        match = _FILTER.match(text)
+        if match is None:
+            raise UnsupportedError(f"{text!r} is no filter; write field=value, or one of {', '.join(_OPERATORS)}")
+        found.append(Condition(match["field"], _OPERATORS[match["operator"]], match["value"].strip()))
+    return tuple(found)
+
+
+def filter_input(conditions: Sequence[Condition], fields: Sequence[MetadataField]) -> dict[str, dict[str, object]]:
+    """Return conditions as the retrieval library takes them, values typed by the index's schema.
+
+    Several equalities on one field mean any of them.
+    """
+    types = _BUILT_IN | {f.name: f.type for f in fields}
+    found: dict[str, dict[str, object]] = {}
+    for condition in conditions:
+        value = _typed(condition, types.get(condition.field, MetadataType.TEXT))
+        known = found.setdefault(condition.field, {})
+        if condition.operator == "eq" and ("eq" in known or "in" in known):
+            earlier = known.pop("in", None)
+            values = list(earlier) if isinstance(earlier, list) else [known.pop("eq")]
+            known["in"] = [*values, value]
+        elif condition.operator in known:
+            raise UnsupportedError(f"the filter on {condition.field} is given twice")
+        else:
+            known[condition.operator] = value
+    return found
+
+
+def _typed(condition: Condition, kind: MetadataType) -> object:
+    text = condition.value
+    try:
+        if kind is MetadataType.INT:
+            return int(text)
+        if kind is MetadataType.NUMBER:
+            return float(text)
+    except ValueError as error:
+        raise UnsupportedError(f"{condition.field} is of type {kind.value}, and {text!r} is not one") from error
+    if kind is MetadataType.BOOLEAN:
+        if text.lower() not in {"true", "false"}:
+            raise UnsupportedError(f"{condition.field} is of type boolean: write true or false, not {text!r}")
+        return text.lower() == "true"
+    return text

@@ -1,0 +1,91 @@
+"""Which Weaviate to use and how to get in: the local platform's, one named by address, or an index's own.
+
+Used by runs without a cluster and by queries. The only request made here drops collections of versions that are no longer kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gradatim.api.run import VectorStoreConfig
+from gradatim.client.errors import ServerError, UnreachableError, UnsupportedError
+from gradatim.client.statedir import local_platform, read_secret_file
+
+KEY_ENV = "GRADATIM_WEAVIATE_API_KEY_FILE"
+KEY_FILE = "api-key"
+_DEFAULT_GRPC_PORT = 50051
+
+
+@dataclass(frozen=True, slots=True)
+class VectorAccess:
+    """A Weaviate, the file with its API key if it wants one, and the folder in which workloads find that key."""
+
+    config: VectorStoreConfig
+    key_file: Path | None = None
+    secrets: Path | None = None
+
+    @classmethod
+    def of_address(cls, endpoint: str, grpc_endpoint: str | None = None, key_file: Path | None = None) -> VectorAccess:
+        """Return the access to a Weaviate by address. The key file must be `<folder>/<name>/api-key`, as secrets are mounted."""
+        parts = urlsplit(endpoint)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise UnsupportedError(f"{endpoint!r} is no address; write http://host:port")
+        grpc = grpc_endpoint or f"{parts.scheme}://{parts.hostname}:{_DEFAULT_GRPC_PORT}"
+        if key_file is None:
+            return cls(VectorStoreConfig(endpoint=endpoint, grpc_endpoint=grpc))
+        path = key_file.expanduser().absolute()
+        if path.name != KEY_FILE:
+            raise UnsupportedError(f"{path}: the key must lie in a file called {KEY_FILE}, in a folder of its own")
+        config = VectorStoreConfig(endpoint=endpoint, grpc_endpoint=grpc, secret_name=path.parent.name)
+        return cls(config, path, path.parent.parent)
+
+    @classmethod
+    def of_profile(cls, config: VectorStoreConfig | None, secrets: Path) -> VectorAccess | None:
+        """Return the access that a profile describes."""
+        if config is None:
+            return None
+        key_file = secrets / config.secret_name / KEY_FILE if config.secret_name else None
+        return cls(config, key_file, secrets)
+
+    def key(self) -> str | None:
+        """Return the API key, or None if none is wanted."""
+        return read_secret_file(self.key_file, "Weaviate's API key") if self.key_file else None
+
+
+def find_vector_store(state: Path | None) -> VectorAccess | None:
+    """Return the local platform's Weaviate, or None if no platform was started."""
+    platform = local_platform(state)
+    if platform is None or platform.weaviate is None:
+        return None
+    return VectorAccess.of_address(platform.weaviate, platform.weaviate_grpc, platform.weaviate_api_key_file)
+
+
+def find_key(state: Path | None, env: Mapping[str, str] | None = None) -> str | None:
+    """Return Weaviate's key from the file in $GRADATIM_WEAVIATE_API_KEY_FILE, else the local platform's; None if neither names one."""
+    env = os.environ if env is None else env
+    if path := env.get(KEY_ENV):
+        return read_secret_file(Path(path).expanduser(), "Weaviate's API key")
+    platform = local_platform(state)
+    if platform is None or platform.weaviate_api_key_file is None:
+        return None
+    return read_secret_file(platform.weaviate_api_key_file, "Weaviate's API key")
+
+
+def drop_collections(access: VectorAccess, collections: Sequence[str]) -> None:
+    """Delete collections; those that are gone already are fine."""
+    import httpx
+
+    key = access.key()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(base_url=access.config.endpoint, headers=headers, timeout=60, trust_env=False) as http:
+        for name in collections:
+            try:
+                response = http.delete(f"/v1/schema/{name}")
+            except httpx.TransportError as error:
+                raise UnreachableError(f"{access.config.endpoint} did not answer: {error}") from error
+            if response.status_code >= 400:
+                raise ServerError(f"Weaviate did not delete {name}: {response.status_code} {response.text[:200]}")
