@@ -1,0 +1,78 @@
+"""Objects show themselves as kubectl would, and as HTML that nothing can break out of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+import gradatim.client as client_package
+from gradatim.api import Dataset, kind_of
+from gradatim.client.display import Listing, age, cells_of, columns_of, plain_table
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+BODY = {
+    "metadata": {"name": "docs", "namespace": "team", "creationTimestamp": "2026-01-01T21:00:00Z"},
+    "spec": {"source": {"path": "file:///d"}},
+    "status": {
+        "state": "Ready",
+        "progressText": "100 %",
+        "active": {"digest": "sha256:" + "a" * 64, "uri": "file:///s/", "rows": 7},
+        "conditions": [
+            {"type": "Stalled", "status": "False", "reason": "No", "lastTransitionTime": "2026-01-01T21:00:00Z"},
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "Promoted",
+                "message": "<script>",
+                "lastTransitionTime": "2026-01-01T21:00:00Z",
+            },
+        ],
+    },
+}
+
+
+def test_cells_follow_the_printer_columns_with_conditions_by_type() -> None:
+    kind = kind_of("dataset")
+    assert columns_of(kind, wide=True, namespaced=True) == [
+        "Namespace", "Name", "State", "Progress", "Rows", "Rejected", "Reason", "Age",
+    ]  # fmt: skip
+    assert cells_of(kind, BODY, now=NOW, wide=True, namespaced=True) == [
+        "team", "docs", "Ready", "100 %", "7", "", "Promoted", "3h",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "text"),
+    [
+        ("2026-01-01T23:59:15Z", "45s"),
+        ("2026-01-01T23:30:00Z", "30m"),
+        ("2026-01-01T19:00:00+00:00", "5h"),
+        ("2025-12-20T00:00:00Z", "13d"),
+        ("2026-01-03T00:00:00Z", "0s"),
+        ("soon", "soon"),
+    ],
+    ids=["seconds", "minutes", "hours", "days", "a clock that is ahead", "no time at all"],
+)
+def test_ages_are_short(timestamp: str, text: str) -> None:
+    assert age(timestamp, NOW) == text
+
+
+def test_notebooks_get_escaped_tables() -> None:
+    assert client_package.Client.__name__ == "Client"
+    thing = Dataset.model_validate(BODY)
+    html = thing._repr_html_()  # type: ignore[attr-defined]
+    assert "<td>docs</td><td>Ready</td>" in html
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
+    listing = Listing(kind_of("dataset"), [thing])
+    assert listing[0] is thing
+    assert list(listing.rows()[0])[:2] == ["Namespace", "Name"]
+    assert repr(Listing(kind_of("dataset"), [])) == "no datasets"
+
+
+def test_a_plain_table_is_aligned_without_trailing_space() -> None:
+    assert (
+        plain_table(["Name", "State"], [["a", "Ready"], ["long-name", ""]])
+        == "NAME        STATE\na           Ready\nlong-name"
+    )

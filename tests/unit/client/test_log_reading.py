@@ -1,0 +1,136 @@
+"""Logs come from Ray under the attempt's name, piece by piece, and never carry the cluster's credentials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradatim.api import Dataset
+from gradatim.client.effects import Op, Request, Response
+from gradatim.client.errors import NotConfiguredError, NotFoundError, UnauthorizedError, UnsupportedError
+from gradatim.client.logs import LogPiece, LogReader, find_token
+from gradatim.client.operations import target
+
+
+def thing(*, attempts: int = 1, done: bool = False, address: str | None = "http://ray:8265/") -> dict[str, Any]:
+    store = {"profile": "p", "profileUid": "u", "artifactRoot": "file:///s/"} | (
+        {"runtimeAddress": address} if address else {}
+    )
+    run = {"name": "r", "trigger": "generation", "done": done, "attempts": [{"number": n + 1} for n in range(attempts)]}
+    return {
+        "metadata": {"name": "d", "namespace": "n"},
+        "spec": {"source": {"path": "file:///d"}},
+        "status": {"run": run, "store": store},
+    }
+
+
+PROFILE = {
+    "metadata": {"name": "default"},
+    "spec": {
+        "runtime": {"rayCluster": {"address": "http://of-profile"}},
+        "artifactStore": {"root": "file:///{namespace}/"},
+    },
+}
+
+
+class Server:
+    """Answers requests by path and remembers those for Ray."""
+
+    def __init__(self, state: dict[str, Any], logs: dict[str, tuple[int, str]]) -> None:
+        self.state, self.logs = state, logs
+        self.asked: list[Request] = []
+
+    def run(self, op: Op[LogPiece]) -> LogPiece:
+        try:
+            effect = next(op)
+            while True:
+                assert isinstance(effect, Request)
+                effect = op.send(self._answer(effect))
+        except StopIteration as ended:
+            piece: LogPiece = ended.value
+            return piece
+
+    def _answer(self, request: Request) -> Response:
+        if request.base is None:
+            body = PROFILE if "computeprofiles" in request.path else self.state
+            return Response(200, {}, json.dumps(body).encode())
+        self.asked.append(request)
+        code, text = self.logs.get(request.path.split("/")[3], (404, ""))
+        return Response(code, {}, json.dumps({"logs": text}).encode())
+
+
+@pytest.fixture(autouse=True)
+def _no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GRADATIM_RAY_TOKEN_FILE", raising=False)
+    monkeypatch.setenv("GRADATIM_STATE", str(tmp_path / "state"))
+
+
+def reader(tmp_path: Path) -> LogReader:
+    return LogReader(target(Dataset, "d", "n"), state=tmp_path / "state")
+
+
+def test_pieces_add_up_across_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    monkeypatch.setenv("GRADATIM_RAY_TOKEN_FILE", str(tmp_path / "token"))
+    server, log = Server(thing(), {"r-a1": (200, "one\n")}), reader(tmp_path)
+    pieces = [server.run(log.next())]
+    server.logs["r-a1"] = (200, "one\ntwo\n")
+    pieces.append(server.run(log.next()))
+    server.state, server.logs["r-a2"] = thing(attempts=2, done=True), (200, "again\n")
+    pieces.append(server.run(log.next()))
+    assert pieces == [
+        LogPiece("r-a1", "one\n", False),
+        LogPiece("r-a1", "two\n", False),
+        LogPiece("r-a2", "again\n", True),
+    ]
+    assert {(r.base, r.headers["Authorization"]) for r in server.asked} == {("http://ray:8265", "Bearer secret")}
+
+
+def test_the_profile_tells_the_address_where_the_status_does_not(tmp_path: Path) -> None:
+    server = Server(thing(address=None, done=True), {"r-a1": (200, "x")})
+    assert server.run(reader(tmp_path).next()).text == "x"
+    assert [(r.base, dict(r.headers)) for r in server.asked] == [("http://of-profile", {})]
+
+
+def test_a_log_that_is_not_there_yet_is_empty_while_the_run_goes_on(tmp_path: Path) -> None:
+    assert Server(thing(), {}).run(reader(tmp_path).next()) == LogPiece("r-a1", "", False)
+    with pytest.raises(NotFoundError, match="Ray has no log of r-a1"):
+        Server(thing(done=True), {}).run(reader(tmp_path).next())
+    with pytest.raises(NotFoundError, match="has not run yet"):
+        Server(thing(attempts=0), {}).run(reader(tmp_path).next())
+
+
+def test_a_refused_token_says_which_one_was_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(thing(), {"r-a1": (401, "")})
+    with pytest.raises(NotConfiguredError, match="none is known") as missing:
+        server.run(reader(tmp_path).next())
+    assert "GRADATIM_RAY_TOKEN_FILE" in missing.value.hint
+    (tmp_path / "token").write_text("old")
+    monkeypatch.setenv("GRADATIM_RAY_TOKEN_FILE", str(tmp_path / "token"))
+    with pytest.raises(UnauthorizedError, match="refused the token"):
+        server.run(reader(tmp_path).next())
+
+
+def test_a_kind_that_runs_nothing_has_no_log(tmp_path: Path) -> None:
+    log = LogReader(target("computeprofile", "default", None), state=tmp_path)
+    with pytest.raises(UnsupportedError, match="has no log"):
+        Server(PROFILE, {}).run(log.next())
+
+
+def test_the_token_comes_from_the_variable_before_the_local_platform(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    assert find_token(state, {}) is None
+    (state / "token").write_text("platform")
+    (state / "client.json").write_text(json.dumps({"ray_token_file": "token"}))
+    (tmp_path / "mine").write_text("mine")
+    assert find_token(state, {}) == "platform"
+    assert find_token(state, {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "mine")}) == "mine"
+    with pytest.raises(NotConfiguredError, match="cannot be read"):
+        find_token(state, {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "absent")})
+    (state / "client.json").write_text("{")
+    with pytest.raises(NotConfiguredError, match=r"client\.json cannot be read"):
+        find_token(state, {})
