@@ -6,8 +6,9 @@ extra `index`; answers of evaluation, of this module and of serving come from th
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gradatim.api.ragindex import MetadataField, MetadataType, RAGIndex
+from gradatim.api.runstatus import NamedMetric
 from gradatim.client.errors import (
     MissingExtraError,
     NotFoundError,
@@ -23,6 +25,7 @@ from gradatim.client.errors import (
     UnsupportedError,
 )
 from gradatim.client.localstate import LocalState
+from gradatim.client.measuring import ArtifactPlace, measure_index
 from gradatim.client.vectorstore import KEY_ENV, VectorAccess, find_key, find_vector_store
 
 _FILTER = re.compile(r"^(?P<field>[A-Za-z_]\w*)\s*(?P<operator>>=|<=|!=|=|>|<)\s*(?P<value>.*)$", re.DOTALL)
@@ -87,9 +90,10 @@ def _plain(value: object) -> object:
 class IndexSearch:
     """An index open for questions. Use as a context manager."""
 
-    def __init__(self, retriever: Any, error: type[Exception]) -> None:
+    def __init__(self, retriever: Any, error: type[Exception], place: ArtifactPlace) -> None:
         self._retriever = retriever
         self._error = error
+        self._place = place
 
     def __enter__(self) -> Self:
         """Return the search itself."""
@@ -125,6 +129,18 @@ class IndexSearch:
         passages = tuple(_passage(hit) for hit in answer.hits)
         return SearchAnswer(question, answer.version, answer.collection, passages, dict(answer.timings))
 
+    def evaluate(
+        self, questions: Path, k: Sequence[int] = (1, 5, 10), on_progress: Callable[[int, int], None] | None = None
+    ) -> list[NamedMetric]:
+        """Measure the index on a file of questions with gold passages, as its evaluation does.
+
+        Raises `ManifestError` for a wrong question, `NotFoundError` if the version's artifact cannot be read from here.
+        """
+        with _translated(self._error):
+            return measure_index(
+                self._retriever, questions, k, self._place, on_progress or (lambda _done, _total: None)
+            )
+
 
 def open_search(
     index: RAGIndex, *, endpoint: str | None = None, grpc_endpoint: str | None = None, state: Path | None = None
@@ -144,7 +160,9 @@ def open_search(
     if address is None:
         raise UnsupportedError("the index's status names no Weaviate address", hint="give one with --endpoint")
     grpc = grpc_endpoint or (status.grpc_endpoint if endpoint is None else None)
-    return _open(VectorAccess.of_address(address, grpc), find_key(state), name)
+    store = status.store
+    place = ArtifactPlace(store.artifact_endpoint, store.artifact_region) if store else ArtifactPlace()
+    return _open(VectorAccess.of_address(address, grpc), find_key(state), name, place)
 
 
 def open_local_search(folder: Path, name: str, *, namespace: str | None, state: Path | None = None) -> IndexSearch:
@@ -157,21 +175,27 @@ def open_local_search(folder: Path, name: str, *, namespace: str | None, state: 
     # The local platform chooses its ports anew after a purge; the state file may remember older ones.
     platform = find_vector_store(state)
     address = VectorAccess.of_address(found.status.endpoint, found.status.grpc_endpoint)
-    return _open(address, platform.key() if platform else find_key(state), found.status.active.collection)
+    return _open(
+        address, platform.key() if platform else find_key(state), found.status.active.collection, ArtifactPlace()
+    )
 
 
-def _open(access: VectorAccess, key: str | None, name: str) -> IndexSearch:
+def _open(access: VectorAccess, key: str | None, name: str, place: ArtifactPlace) -> IndexSearch:
     try:
         connection = import_module("gradatim.rag.store.connection")
         retriever = import_module("gradatim.rag.retrieve.retriever")
-        models = import_module("gradatim.rag.embed").query_models()
+        shelf = import_module("gradatim.rag.retrieve.shelf").ModelShelf(_model_cache())
         base: type[Exception] = import_module("gradatim.rag.model").RagError
     except ImportError as error:
         raise MissingExtraError("index", "asking an index") from error
     config = access.config
     address = connection.VectorStoreAddress(config.endpoint, config.grpc_endpoint, key)
     with _translated(base):
-        return IndexSearch(retriever.Retriever.open(address, name, models), base)
+        return IndexSearch(retriever.Retriever.open(address, name, shelf.models()), base, place)
+
+
+def _model_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradatim" / "models"
 
 
 class _translated:  # noqa: N801 - a context manager, used like a function

@@ -1,0 +1,147 @@
+"""`gradatim apply | get | describe | delete`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradatim.cli.options import Cluster, cluster_options, kind_argument, name_argument, output_option
+from gradatim.cli.output import report, say, show, table
+
+if TYPE_CHECKING:
+    from gradatim.api.kinds import Kind
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--filename",
+    required=True,
+    metavar="FILE|DIR|-",
+    help="Manifests: a file, a folder, or - for standard input.",
+)
+@click.option("--force", is_flag=True, help="Take over fields that others own.")
+@click.option("--dry-run", type=click.Choice(["none", "server"]), default="none", show_default=True, help="Check only.")
+@output_option()
+@cluster_options
+def apply(*, cluster: Cluster, filename: str, force: bool, dry_run: str, output: str) -> None:
+    """Create or change objects, server-side.
+
+    Objects that others refer to go first. One that is refused does not keep the rest from being applied; the exit code is 1 then.
+    """
+    from gradatim.client.errors import GradatimError, NotConfiguredError, UnreachableError
+    from gradatim.client.manifests import read_manifests
+    from gradatim.client.operations import WriteOptions
+
+    manifests = read_manifests(filename)
+    options = WriteOptions(force=force, dry_run=dry_run == "server")
+    bodies, failed = [], False
+    with cluster.client() as client:
+        for manifest in manifests:
+            try:
+                applied = client.apply_manifest(manifest, namespace=cluster.namespace, options=options)
+            except (NotConfiguredError, UnreachableError):
+                raise
+            except GradatimError as error:
+                say(f"{manifest.origin}:")
+                report(error)
+                failed = True
+            else:
+                bodies.append(dict(applied.body))
+                if output == "table":
+                    click.echo(str(applied))
+    show(bodies, output)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@kind_argument
+@click.argument("name", required=False)
+@click.option("-A", "--all-namespaces", is_flag=True, help="List the objects of all namespaces.")
+@click.option("-l", "--selector", metavar="LABELS", help="Label selector, e.g. team=hr,stage!=test.")
+@click.option("-w", "--watch", is_flag=True, help="Go on and print changes.")
+@output_option(wide=True)
+@cluster_options
+def get(
+    *,
+    cluster: Cluster,
+    kind: Kind,
+    name: str | None,
+    all_namespaces: bool,
+    selector: str | None,
+    watch: bool,
+    output: str,
+) -> None:
+    """Show one object or all of a kind."""
+    if name and (all_namespaces or selector):
+        raise click.UsageError("NAME goes with neither --all-namespaces nor --selector")
+    with cluster.client() as client:
+        if watch:
+            for event in client.watch(kind.name, name, namespace=cluster.namespace, labels=selector):
+                _print_one(kind, event.object.to_manifest(), output, note=event.type)
+            return
+        if name:
+            _print_one(kind, client.get(kind.name, name).to_manifest(), output)
+            return
+        found = client.list(kind.name, labels=selector, all_namespaces=all_namespaces)
+    bodies = [m.to_manifest() for m in found]
+    if not show({"apiVersion": "v1", "kind": "List", "items": bodies}, output):
+        where = "" if all_namespaces or not kind.namespaced else f" in namespace {client.namespace}"
+        _print_table(kind, bodies, output, namespaced=all_namespaces, empty=f"no {kind.plural}{where}")
+
+
+def _print_one(kind: Kind, body: dict[str, Any], output: str, note: str = "") -> None:
+    if show(body, output):
+        return
+    from gradatim.client.display import cells_of, plain_table
+
+    if note:
+        cells = cells_of(kind, body, now=datetime.now(UTC), wide=output == "wide")
+        click.echo("   ".join([note.ljust(8), *cells]))
+        return
+    _print_table(kind, [body], output, namespaced=False, empty=plain_table([], []))
+
+
+def _print_table(kind: Kind, bodies: list[dict[str, Any]], output: str, *, namespaced: bool, empty: str) -> None:
+    from gradatim.client.display import cells_of, columns_of
+
+    namespaced, wide, now = namespaced and kind.namespaced, output == "wide", datetime.now(UTC)
+    rows = [cells_of(kind, body, now=now, wide=wide, namespaced=namespaced) for body in bodies]
+    table(columns_of(kind, wide=wide, namespaced=namespaced), rows, empty=empty)
+
+
+@click.command()
+@kind_argument
+@name_argument
+@output_option()
+@cluster_options
+def describe(*, cluster: Cluster, kind: Kind, name: str, output: str) -> None:
+    """Show everything about one object: conditions, run, versions, metrics, rejections, events."""
+    from dataclasses import asdict
+
+    from gradatim.cli.describing import describe_body
+
+    with cluster.client() as client:
+        body = client.get(kind.name, name).to_manifest()
+        events = [asdict(e) for e in client.events(kind.name, name)]
+    if not show(body | {"events": events}, output):
+        describe_body(body, events)
+
+
+@click.command()
+@kind_argument
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the objects are gone.")
+@output_option()
+@cluster_options
+def delete(*, cluster: Cluster, kind: Kind, names: tuple[str, ...], wait: bool, output: str) -> None:
+    """Delete objects; what they made (runs, collections, aliases) is cleaned up."""
+    with cluster.client() as client:
+        for name in names:
+            client.delete(kind.name, name, wait=wait)
+            if output == "table":
+                click.echo(f"{kind.singular}/{name} deleted")
+    show([{"kind": kind.name, "name": name, "deleted": True} for name in names], output)

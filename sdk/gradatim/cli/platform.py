@@ -1,0 +1,120 @@
+"""`gradatim up | down | status`: the local platform, thin over `gradatim.platform`.
+
+After `up` it leaves `client.json` in the state folder, which says where clients find the platform's kubeconfig, tokens and addresses (paths,
+never secrets).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradatim.cli.options import output_option, state_option
+from gradatim.cli.output import say, show, table
+
+if TYPE_CHECKING:
+    from gradatim.platform import PlatformState
+
+CLIENT_FILE = "client.json"
+
+
+@contextmanager
+def _platform() -> Iterator[Any]:
+    """Give the platform module; its errors become the client's."""
+    from gradatim.client.errors import GradatimError, MissingExtraError
+
+    try:
+        from gradatim import platform
+    except ImportError as error:
+        raise MissingExtraError("operator,index,local", "the local platform") from error
+    try:
+        yield platform
+    except platform.PlatformError as error:
+        raise GradatimError(str(error)) from error
+
+
+def _folder(state: Path | None) -> Path:
+    from gradatim.client.statedir import default_state
+
+    return state or default_state()
+
+
+@click.command()
+@click.option("--allow-source", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True, metavar="DIR",
+              help="A folder that `path` sources may name, besides the current one; may be repeated.")  # fmt: skip
+@click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="CPUs that Ray schedules on. Default: all.")
+@state_option
+@output_option()
+def up(*, state: Path | None, allow_source: tuple[Path, ...], cpus: int | None, output: str) -> None:
+    """Start the local platform: API server, Weaviate, Ray and operator as plain processes.
+
+    May be repeated: what runs is left alone. The first start compiles what is not cached, which takes minutes.
+    """
+    from gradatim.cli.progress import progress_line
+
+    folder = _folder(state)
+    with _platform() as platform, progress_line("up") as line:
+        options = platform.UpOptions(folder, allow_sources=allow_source, ray_cpus=cpus)
+        found = platform.up(options, lambda component, message: line(f"{component}: {message}"))
+        write_client_file(found)
+    result = {"kubeconfig": str(found.kubeconfig), "apiServer": found.api_server, "weaviate": found.weaviate}
+    result |= {"ray": found.ray_dashboard, "state": str(found.state_dir)}
+    if not show(result, output):
+        say("the local platform is up; `gradatim` finds it by itself, kubectl with:")
+        click.echo(f"export KUBECONFIG={found.kubeconfig}")
+
+
+def write_client_file(state: PlatformState) -> None:
+    """Leave the file by which clients find a platform."""
+    folder = state.state_dir
+    content = {
+        "kubeconfig": str(state.kubeconfig),
+        "ray_token_file": str(state.ray_token),
+        "weaviate_api_key_file": str(folder / "secrets" / "weaviate-workload" / "api-key"),
+        "weaviate": state.weaviate,
+        "weaviate_grpc": state.weaviate_grpc,
+    }
+    new = folder / f"{CLIENT_FILE}.new"
+    new.write_text(json.dumps(content, indent=1))
+    new.replace(folder / CLIENT_FILE)
+
+
+@click.command()
+@click.option("--purge", is_flag=True, help="Delete the state too: objects, indexes, artifacts.")
+@state_option
+@output_option()
+def down(*, state: Path | None, purge: bool, output: str) -> None:
+    """Stop the local platform; every process it started ends. The state stays unless purged."""
+    from gradatim.cli.progress import progress_line
+
+    folder = _folder(state)
+    with _platform() as platform, progress_line("down") as line:
+        if purge:
+            (folder / CLIENT_FILE).unlink(missing_ok=True)
+        platform.down(folder, purge=purge, progress=lambda component, message: line(f"{component}: {message}"))
+    if not show({"state": str(folder), "stopped": True, "purged": purge}, output):
+        say("the local platform is down")
+
+
+@click.command()
+@state_option
+@output_option()
+def status(*, state: Path | None, output: str) -> None:
+    """Show the local platform's components, versions, health and addresses. Exit code 1 if one is not running."""
+    with _platform() as platform:
+        found = platform.status(_folder(state))
+    rows = [
+        {"component": str(c.component), "state": c.state, "version": c.version, "pid": c.pid, "address": c.address}
+        | {"memoryMiB": round(c.resident_bytes / 2**20), "detail": c.detail, "log": str(c.log)}
+        for c in found
+    ]
+    if not show(rows, output):
+        keys = ("component", "state", "version", "pid", "memoryMiB", "address", "detail")
+        table(keys, [["" if r[k] is None else str(r[k]) for k in keys] for r in rows])
+    if any(r["state"] != "running" for r in rows):
+        raise click.exceptions.Exit(1)

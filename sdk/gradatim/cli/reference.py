@@ -1,0 +1,45 @@
+"""Writes the reference of the command line (`docs/reference/cli.md`) from the commands themselves.
+
+Called by `make generate`, and by a test that fails when the page is not current. Pure: it runs no command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from gradatim.cli.main import cli
+
+_HEAD = """# Command line
+
+Generated from the commands by `gradatim.cli.reference`; do not edit.
+
+Exit codes: 0 done, 1 failed (`error: …` on standard error, and a hint where there is one), 2 wrong usage. Results go to standard output,
+progress to standard error. The cluster is that of `--kubeconfig`, else `$KUBECONFIG`, else the local platform, else `~/.kube/config`.
+"""
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Give every command with its full name, groups before their members."""
+    yield from _below("gradatim", cli)
+
+
+def render() -> str:
+    """Return the page."""
+    parts = [_HEAD]
+    parts += [_entry(path, command) for path, command in commands() if path != "gradatim"]
+    return "\n".join(parts)
+
+
+def _below(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands) if path != "gradatim" else command.commands:
+            yield from _below(f"{path} {name}", command.commands[name])
+
+
+def _entry(path: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=path, max_content_width=110, terminal_width=110)
+    lines = command.get_help(context).splitlines()
+    return "\n".join([f"## `{path}`", "", "```text", *(line.rstrip() for line in lines), "```", ""])
