@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+HERE = Path(__file__).parent
 LIMIT_SECONDS = 2
 
 
@@ -22,5 +24,6 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("timeout") is None:
+        # The hook sees the items of every tier that runs in the same session.
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LIMIT_SECONDS, func_only=True))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +398,27 @@ def test_data_of_an_etcd_that_was_never_healthy_is_thrown_away(tmp_path: Path) -
         kill(load(folder).components[Component.ETCD])
         up(UpOptions(folder, frozenset({Component.ETCD})))
         assert rubbish.exists()
+
+
+def profile_state(state: PlatformState) -> str:
+    with kube(state) as client:
+        answer = client.get("/apis/gradatim.dev/v1alpha1/computeprofiles/default").raise_for_status().json()
+    return str(answer.get("status", {}).get("state"))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return met
+
+
+def test_the_whole_platform_becomes_ready_and_a_killed_operator_comes_back(platform: PlatformState) -> None:
+    """The operator, with its limited identity, reaches everything that the default profile names."""
+    assert {s.component: s.state for s in status(platform.state_dir)} == dict.fromkeys(Component, "running")
+    assert wait_until(lambda: profile_state(platform) == "Ready")
+    kill(load(platform.state_dir).components[Component.OPERATOR])
+    again = up(UpOptions(platform.state_dir))
+    changed = {component for component, pid in pids(again).items() if pid != pids(platform)[component]}
+    assert changed == {Component.OPERATOR}
+    assert {s.state for s in status(platform.state_dir)} == {"running"}
