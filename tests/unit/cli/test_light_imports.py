@@ -6,6 +6,9 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.timeout(60)  # starts interpreters, slowly on a busy machine
 HEAVY = {
     "torch",
     "ray",
