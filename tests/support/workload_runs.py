@@ -108,7 +108,7 @@ class DatasetRun:
 
     def rows(self, result: RunResult, split: str = "all") -> list[dict[str, Any]]:
         """The rows of a split of the version that a result names."""
-        return self.table(result, f"data/{split}.parquet").to_pylist()
+        return list(self.table(result, f"data/{split}.parquet").to_pylist())
 
     def table(self, result: RunResult, name: str) -> pa.Table:
         """A file of the version that a result names."""

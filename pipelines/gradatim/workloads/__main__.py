@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -83,17 +84,15 @@ def load_config(workload: str, file: Path | None) -> RunConfig:
 
 def attempt(ctx: RunContext) -> RunResult | None:
     """Run the attempt and write its result; None when the result could not be written."""
-    restore = _handle_signals(ctx)
     writer = ResultWriter(ctx)
     ctx.on_overrun = writer.abort_if_stuck
-    try:
+    with _signals(ctx) as ignore_signals:
         try:
             result = _guarded(ctx)
         except StopRequested as stop:  # the signal came while another end was being handled
             result = ctx.result("Stopped", message=f"stopped: {stop}")
-    finally:
-        restore()
-    return result if writer.write(result) else None
+        ignore_signals()  # a late one must not tear the result
+        return result if writer.write(result) else None
 
 
 def _guarded(ctx: RunContext) -> RunResult:
@@ -164,10 +163,12 @@ class ResultWriter:
         os._exit(1)
 
 
-def _handle_signals(ctx: RunContext) -> Callable[[], None]:
-    """Make SIGTERM and SIGINT stop the attempt; returns what restores the former handlers. Works in the main thread only."""
+@contextmanager
+def _signals(ctx: RunContext) -> Iterator[Callable[[], None]]:
+    """Make SIGTERM and SIGINT stop the attempt inside the block; yields what makes them ignored. Works in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
-        return lambda: None
+        yield lambda: None
+        return
 
     def stop(number: int, _frame: FrameType | None) -> None:
         already = bool(ctx.stop_reason)
@@ -176,14 +177,18 @@ def _handle_signals(ctx: RunContext) -> Callable[[], None]:
             # Ray grants three seconds: waiting for the next check could take longer.
             raise StopRequested(ctx.stop_reason)
 
-    former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    former = {number: signal.signal(number, stop) for number in numbers}
 
-    def restore() -> None:
-        # The result is being written now: a late signal must not tear it.
-        for number in former:
+    def ignore() -> None:
+        for number in numbers:
             signal.signal(number, signal.SIG_IGN)
 
-    return restore
+    try:
+        yield ignore
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import zipfile
@@ -19,9 +18,6 @@ from gradatim.workloads.tables.jsonl import read_jsonl
 from gradatim.workloads.tables.reader import FileTable, Reader
 from gradatim.workloads.tables.schema import Mapper, Reject, concat
 
-# Loaded here because their own libraries take longer to import than a test may run.
-for _name in ("pdf", "docxfile", "html", "plain"):
-    importlib.import_module(f"gradatim.rag.parse.{_name}")
 
 
 def _read(kind: str, path: str, data: bytes, **columns: str) -> FileTable:

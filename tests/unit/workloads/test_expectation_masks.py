@@ -122,7 +122,7 @@ def test_warnings_are_reported_and_never_block() -> None:
 def test_mostly_is_judged_by_great_expectations() -> None:
     mostly = {**NOT_NULL, "kwargs": {"column": "text", "mostly": 0.6}}
     judged = validate_table(_table(["good", None, "x"]), _validation(mostly, onFailure="quarantine"))
-    assert (judged.summary.success, judged.bad.any()) == (True, False)
+    assert (judged.summary.success, int(judged.bad.sum())) == (True, 0)
 
 
 def test_a_suite_stands_beside_inline_expectations_and_metadata_has_short_names() -> None:

@@ -32,6 +32,9 @@ _EXTENSIONS = {
 }  # fmt: skip
 
 
+_KNOWN = frozenset({*_EXTENSIONS.values(), ".htm", ".markdown", ".tsv", ".ndjson"})
+
+
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
     """Bounds of one download, in bytes and seconds."""
@@ -121,10 +124,11 @@ def _request(source: str, url: str, place: str, end: Endpoint, bounds: tuple[Htt
         declared = response.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limits.max_bytes:
             raise _too_large(source, url, limits)
-        return _save(source, url, response, access, until)
+        return _save(source, (url, place), response, access, until)
 
 
-def _save(source: str, url: str, response: httpx.Response, access: HttpAccess, until: float) -> Download:
+def _save(source: str, urls: tuple[str, str], response: httpx.Response, access: HttpAccess, until: float) -> Download:
+    url, place = urls
     digest, size = hashlib.sha256(), 0
     with tempfile.NamedTemporaryFile(dir=access.scratch, prefix="http-", delete=False) as stream:
         for piece in response.iter_raw(65_536):
@@ -137,6 +141,9 @@ def _save(source: str, url: str, response: httpx.Response, access: HttpAccess, u
             _write(stream, piece)
             digest.update(piece)
     path = path_of(url, response.headers.get("content-type", ""))
+    if PurePosixPath(path).suffix.lower() not in _KNOWN:
+        ending = PurePosixPath(urlsplit(place).path).suffix.lower()  # a redirect may lead to a name that says more
+        path += ending if ending in _KNOWN else ""
     return Download(url, path, Path(stream.name), size, digest.hexdigest())
 
 
@@ -180,7 +187,7 @@ def path_of(url: str, content_type: str) -> str:
     if parts.query:
         stem, suffix = PurePosixPath(tail).stem, PurePosixPath(tail).suffix
         tail = f"{stem}@{parts.query[:80].replace('/', '_')}{suffix}"
-    known = PurePosixPath(names[-1]).suffix.lower() in {*_EXTENSIONS.values(), ".htm", ".markdown", ".tsv", ".ndjson"}
+    known = PurePosixPath(names[-1]).suffix.lower() in _KNOWN
     kind = content_type.partition(";")[0].strip().lower()
     name = "/".join([parts.netloc.replace(":", "_"), *names[:-1], tail])
     return name if known else name + _EXTENSIONS.get(kind, "")
