@@ -74,16 +74,23 @@ def ray_of(state: PlatformState) -> RayHead:
 
 
 @contextlib.contextmanager
+def owned(state_dir: Path) -> Iterator[Path]:
+    """Remove whatever platform the test leaves in a folder; the next session does it should this one be killed."""
+    _say_owner(state_dir, f"{os.getpid()} private")
+    try:
+        yield state_dir
+    finally:
+        down(state_dir, purge=True)
+        _owners_file(state_dir).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def private_platform(
     state_dir: Path, components: frozenset[Component] = API_SERVER, operator_env: Mapping[str, str] | None = None
 ) -> Iterator[PlatformState]:
     """Run a platform for one test, and remove it afterwards."""
-    _say_owner(state_dir, f"{os.getpid()} private")
-    try:
+    with owned(state_dir):
         yield up(UpOptions(state_dir, components, operator_env=operator_env or {}))
-    finally:
-        down(state_dir, purge=True)
-        _owners_file(state_dir).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from tests.support.platform import API_SERVER, private_platform, ray_of, weaviate_of
+from tests.support.platform import API_SERVER, owned, private_platform, ray_of, weaviate_of
 
 from gradatim.platform import (
     Component,
@@ -159,32 +159,28 @@ UP = """
 def test_an_up_killed_half_way_is_cleaned_or_continued(tmp_path: Path, moment: str, then: str) -> None:
     folder = tmp_path / "state"
     argv = [sys.executable, "-c", textwrap.dedent(UP), str(folder)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        seen = any(moment in line for line in process.stdout)
-        process.kill()
-    assert seen
-    try:
+    with owned(folder):
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            seen = any(moment in line for line in process.stdout)
+            process.kill()
+        assert seen
         if then == "up":
             state = up(UpOptions(folder, API_SERVER))
             assert {s.state for s in status(folder) if s.component in API_SERVER} == {"running"}
             with kube(state) as client:
                 assert client.get("/apis/gradatim.dev/v1alpha1/ragindices").is_success
             assert len(processes.marked(folder)) == 3
-    finally:
-        down(folder, purge=True)
     assert processes.marked(folder) == []
 
 
 def test_two_ups_at_the_same_time_give_one_platform(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     argv = [sys.executable, "-c", textwrap.dedent(UP), str(folder)]
-    try:
+    with owned(folder):
         running = [subprocess.Popen(argv, stdout=subprocess.DEVNULL) for _ in range(2)]
-        assert [process.wait(120) for process in running] == [0, 0]
+        assert [process.wait(180) for process in running] == [0, 0]
         assert len(processes.marked(folder)) == 3
-    finally:
-        down(folder, purge=True)
 
 
 def test_two_platforms_side_by_side_do_not_meet(tmp_path: Path) -> None:
