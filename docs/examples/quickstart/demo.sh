@@ -9,14 +9,7 @@ INPUT=/tmp/gradatim-quickstart
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-if [[ -e "$INPUT" && ! -O "$INPUT" ]]; then
-  echo "error: $INPUT belongs to another user: remove it and try again" >&2
-  exit 1
-fi
-mkdir -p -m 700 "$INPUT"
-rm -rf "$INPUT/docs"
-find docs -name '*.md' -print0 | xargs -0 cp --parents -t "$INPUT"
-cp docs/examples/quickstart/{questions,tickets}.jsonl "$INPUT"
+docs/examples/quickstart/prepare.sh
 
 say "1. Start the local platform (the first time it compiles its servers: some minutes)"
 "$GRADATIM" up --state "$STATE" --allow-source "$INPUT"
