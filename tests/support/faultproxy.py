@@ -21,7 +21,7 @@ _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "conte
 _LINE = 2**22
 
 
-class Cut(Exception):  # noqa: N818 - an instruction, not a failure
+class Cut(Exception):
     """Raised by a hook: close the client's connection without an answer."""
 
 

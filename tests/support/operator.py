@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from tests.support.faultproxy import Proxy
+from tests.support.platform import WeaviateServer, weaviate_of
 
 from gradatim.api.build import collection_prefix
 from gradatim.platform import PlatformState, health, pki
 from gradatim.platform.dirs import Layout
-from tests.support.faultproxy import Proxy
-from tests.support.platform import WeaviateServer, weaviate_of
 
 Body = dict[str, Any]
 GROUP = "/apis/gradatim.dev/v1alpha1"
@@ -179,6 +179,7 @@ class Watcher:
         self._cluster, self._base, self._session = cluster, state.api_server, session
         self.now: dict[tuple[str, str, str], Body] = {}
         self.states: dict[str, list[Body]] = {}
+        self._by_key: dict[tuple[str, str, str], list[Body]] = {}
         self._changed = asyncio.Condition()
 
     async def follow(self, kind: str) -> None:
@@ -203,17 +204,21 @@ class Watcher:
         else:
             self.now[key] = body
             self.states.setdefault(metadata["uid"], []).append(body)
+            self._by_key.setdefault(key, []).append(body)
 
     async def until(
         self, key: tuple[str, str, str], holds: Callable[[Body], bool], what: str, seconds: float = WAIT
     ) -> Body:
-        """Return the object once `holds`; fails with its last status otherwise."""
+        """Return the first state from now on that `holds`, however short it lasts; fails with the last status otherwise."""
         try:
             async with asyncio.timeout(seconds), self._changed:
+                seen = max(len(self._by_key.get(key, ())) - 1, 0)
                 while True:
-                    body = self.now.get(key)
-                    if body is not None and holds(body):
-                        return body
+                    states = self._by_key.get(key, [])
+                    for body in states[seen:]:
+                        if holds(body):
+                            return body
+                    seen = len(states)
                     await self._changed.wait()
         except TimeoutError:
             status = (self.now.get(key) or {}).get("status")
@@ -428,6 +433,12 @@ class Bench:
         made = await self.cluster.create(body)
         return body["kind"], made["metadata"].get("namespace", ""), made["metadata"]["name"]
 
+    async def change(self, key: tuple[str, str, str], patch: Body, subresource: str = "") -> Body:
+        """Patch an object, and wait until the watcher has seen it, so that what follows is not taken from before."""
+        made = await self.cluster.merge(*key, patch, subresource)
+        version = int(made["metadata"]["resourceVersion"])
+        return await self.watcher.until(key, lambda o: int(o["metadata"]["resourceVersion"]) >= version, "seen")
+
     async def settled(self, key: tuple[str, str, str], what: str = "settled", seconds: float = WAIT) -> Body:
         """Return the object once kstatus calls it Current or Failed."""
         return await self.watcher.until(key, lambda b: kstatus(b) in {"Current", "Failed"}, what, seconds)
@@ -440,6 +451,18 @@ class Bench:
         """Delete an object and wait until it is gone."""
         await self.cluster.delete(*key)
         await self.watcher.until_gone(key)
+
+    async def purge(self) -> None:
+        """Delete every object that is left, and wait until all are gone."""
+        left = list(self.watcher.now)
+        for key in left:
+            await self.cluster.delete(*key)
+        for key in left:
+            await self.watcher.until_gone(key)
+
+    async def run_until(self, key: tuple[str, str, str], holds: Callable[[Body], bool], what: str) -> Body:
+        """Return the object once its Run `holds`."""
+        return await self.watcher.until(key, lambda o: holds(o.get("status", {}).get("run", {})), what)
 
     async def collections(self, body: Body) -> list[str]:
         """Return the collections of an index in Weaviate."""
@@ -545,9 +568,7 @@ async def bench(state: PlatformState, folder: Path, **env: str) -> AsyncIterator
         follows = [asyncio.create_task(watcher.follow(kind)) for kind in ("Dataset", "RAGIndex")]
         instant = Instant(folder / "instant")
         profile = f"p{uuid.uuid4().hex[:8]}"
-        found = Bench(
-            state, cluster, watcher, api, vectors, weaviate, instant, folder, profile, session, whole | env
-        )
+        found = Bench(state, cluster, watcher, api, vectors, weaviate, instant, folder, profile, session, whole | env)
         await cluster.create(found.profile_body(profile))
         try:
             yield found

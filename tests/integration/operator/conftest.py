@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from tests.support.operator import Bench, bench
+from tests.support.platform import API_SERVER, shared_platform
 
 from gradatim.platform import Component, PlatformState
-from tests.support.platform import API_SERVER, shared_platform
 
 COMPONENTS = API_SERVER | {Component.WEAVIATE}
 
@@ -18,3 +20,13 @@ def operator_platform(servers_dir: Path) -> Iterator[PlatformState]:
     """Servers on which nobody else makes objects, because the operators under test watch every namespace."""
     with shared_platform(servers_dir / "operator-servers", frozenset(COMPONENTS), "operator") as state:
         yield state
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def b(operator_platform: PlatformState, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    """A bench with one running operator for all tests of a module; whatever they saw must have been true."""
+    async with bench(operator_platform, tmp_path_factory.mktemp("bench")) as found:
+        await found.operator().start()
+        yield found
+        await found.purge()
+        assert found.watcher.all_violations() == []
