@@ -11,7 +11,8 @@ fi
 mkdir -p "$INPUT"
 chmod 700 "$INPUT"
 rm -rf "$INPUT/docs"
-find docs -name '*.md' | while read -r file; do
+# The generated reference stays out: its tables are for looking up, not for answering questions.
+find docs -name '*.md' -not -path 'docs/reference/*' | while read -r file; do
   mkdir -p "$INPUT/$(dirname "$file")"
   cp "$file" "$INPUT/$file"
 done
