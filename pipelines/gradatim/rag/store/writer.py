@@ -44,12 +44,14 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """Bounds of a load. `pause(seconds)` waits and may raise to stop; `progress(objects)` hears of every piece that arrived."""
+    """Bounds of a load. The client itself waits up to 15 s for a lost connection in each of the `attempts`.
+
+    `pause(seconds)` waits and may raise to stop; `progress(objects)` hears of every piece that arrived."""
 
     pause: Callable[[float], None]
     progress: Callable[[int], None]
     limits: Limits = field(default_factory=Limits)
-    attempts: int = 6
+    attempts: int = 3
     first_pause: float = 0.5
     in_flight: int = 2
 

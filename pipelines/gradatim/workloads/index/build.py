@@ -13,17 +13,18 @@ from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.index.artifact import parquet_writer
 from gradatim.workloads.index.executor import Executor
+from gradatim.workloads.index.models import RunModels
 from gradatim.workloads.index.previous import Previous
 from gradatim.workloads.index.settings import IndexSettings
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderFacts:
-    """What the build must know about the encoder without holding it."""
+class Digests:
+    """Digests of what parsing, chunking and the whole build depend on, known before anything is parsed."""
 
-    digest: str
-    tokenizer_digest: str
-    dimension: int
+    parse: str
+    chunk: str
+    resolved: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +34,14 @@ class Build:
     ctx: RunContext
     spec: RAGIndexSpec
     settings: IndexSettings
-    encoder: EncoderFacts
-    parse_digest: str
-    chunk_digest: str
-    resolved_digest: str
+    models: RunModels
+    digests: Digests
     previous: Previous
     executor: Executor
 
     def checkpoint(self, name: str) -> str:
-        """Return the path of a checkpoint of this Run."""
-        return f"{self.ctx.config.run_path}/checkpoints/{name}"
+        """Return the path of a checkpoint of this Run; without a name, of all of them."""
+        return f"{self.ctx.config.run_path}/checkpoints/{name}".rstrip("/")
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Write a checkpoint; it appears whole or not at all."""

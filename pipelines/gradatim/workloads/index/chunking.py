@@ -18,6 +18,7 @@ from gradatim.api.runstatus import Failure
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.index.build import Build
 from gradatim.workloads.index.identity import VersionHash, part_name
+from gradatim.workloads.index.judging import Judgement
 from gradatim.workloads.index.tables import CHUNKS, DOCUMENTS
 
 TASK_CHARS = 1_000_000
@@ -34,13 +35,13 @@ class Chunked:
     tenants: dict[str | None, int] = field(default_factory=dict)
 
 
-def chunk_documents(build: Build, parts: tuple[str, ...], rejected: frozenset[str]) -> Chunked:
+def chunk_documents(build: Build, parts: tuple[str, ...], judgement: Judgement) -> Chunked:
     """Write the chunk part of every document part. Raises WorkloadError Data/SourceEmpty when no chunk is left."""
     done = Chunked()
-    version = VersionHash(build.resolved_digest)
+    version = VersionHash(build.digests.resolved)
     for part in parts:
         build.ctx.check_stop()
-        table = _chunk_part(build, part, rejected, done)
+        table = _chunk_part(build, part, judgement.rejected, done)
         version.add(table.column("id").to_pylist())
         done.chunks += len(table)
         done.documents += len(table.column("document").unique())
@@ -49,7 +50,13 @@ def chunk_documents(build: Build, parts: tuple[str, ...], rejected: frozenset[st
         build.ctx.advance(1, f"{done.chunks} chunks")
     if not done.chunks:
         text = "no document gave any text to index; see the rejected documents and their reasons, or add sources"
-        raise WorkloadError(Failure.DATA, Reason.SOURCE_EMPTY, text)
+        raise WorkloadError(
+            Failure.DATA,
+            Reason.SOURCE_EMPTY,
+            text,
+            validation=judgement.summary,
+            rejections=judgement.summary.rejections,
+        )
     done.digest = version.digest()
     return done
 
@@ -59,7 +66,7 @@ def _chunk_part(build: Build, part: str, rejected: frozenset[str], done: Chunked
     documents = pq.read_table(build.ctx.store.open_input(part), schema=DOCUMENTS)
     keep = [position for position, name in enumerate(documents.column("id").to_pylist()) if name not in rejected]
     left_out = sorted(rejected.intersection(documents.column("id").to_pylist()))
-    path = build.checkpoint(part_name("chunks", [source, build.chunk_digest, left_out]))
+    path = build.checkpoint(part_name("chunks", [source, build.digests.chunk, left_out]))
     done.parts.append(path)
     if build.ctx.store.exists(path):
         return pq.read_table(build.ctx.store.open_input(path), schema=CHUNKS)
@@ -74,7 +81,7 @@ def _cut(build: Build, documents: pa.Table) -> pa.Table:
     for position, (name, flag) in enumerate(
         zip(documents.column("id").to_pylist(), documents.column("carried").to_pylist(), strict=True)
     ):
-        found = build.previous.chunks_of(name, build.chunk_digest) if flag else None
+        found = build.previous.chunks_of(name, build.digests.chunk) if flag else None
         if found is not None:
             carried[position] = found
     fresh = [position for position in range(len(documents)) if position not in carried]

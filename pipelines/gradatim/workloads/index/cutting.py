@@ -23,10 +23,9 @@ from gradatim.workloads.index.tables import CHUNKS, document_of, dump_metadata
 
 @dataclass(frozen=True, slots=True)
 class CuttingTools:
-    """What cutting needs besides the documents. `digest` is that of the chunk configuration, `encoder` the encoder's."""
+    """What cutting needs besides the documents. `encoder` is the encoder's digest."""
 
     tokenizer: Tokenizer
-    digest: str
     encoder: str
     embed: Embed | None = None
 
@@ -45,6 +44,7 @@ def chunk_rows(
     document: Document, cut: ChunkedDocument, settings: IndexSettings, tools: CuttingTools
 ) -> list[dict[str, Any]]:
     """Return the rows of one document's chunks. The first chunk of each parent carries the parent's text."""
+    chunker = settings.chunk.digest(tools.tokenizer.digest, tools.encoder)
     values = typed_metadata(document.metadata, settings.fields)
     shared = {
         "document": document.id,
@@ -61,7 +61,7 @@ def chunk_rows(
         row = {
             **shared,
             "id": chunk.id,
-            "key": chunk_key(chunk.text, tools.digest, tools.encoder),
+            "key": chunk_key(chunk.text, chunker, tools.encoder),
             "index": chunk.index,
             "start": chunk.start,
             "end": chunk.end,

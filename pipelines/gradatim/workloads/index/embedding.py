@@ -12,20 +12,23 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gradatim.workloads.index.artifact import CHUNKS_FILE, Artifact
 from gradatim.workloads.index.build import Build
 from gradatim.workloads.index.identity import part_name
 from gradatim.workloads.index.reading import ParquetRows, VectorLibrary, Vectors, vector_array
 from gradatim.workloads.index.tables import vectors_schema
 
-BLOCK_TOKENS = 131_072
-BLOCK_TEXTS = 2048
+BLOCK_BATCHES = 16
+MAX_BLOCK_TOKENS = 131_072
+MAX_BLOCK_TEXTS = 2048
 _COLUMNS = ["key", "text", "tokens"]
 
 
 @dataclass(slots=True)
 class Block:
-    """Texts to embed together."""
+    """Texts to embed together: some batches' worth, so that sorting by length pays."""
 
+    most_tokens: int
     keys: list[bytes] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     tokens: int = 0
@@ -33,7 +36,7 @@ class Block:
     @property
     def full(self) -> bool:
         """Whether the block takes no more."""
-        return self.tokens >= BLOCK_TOKENS or len(self.keys) >= BLOCK_TEXTS
+        return self.tokens >= self.most_tokens or len(self.keys) >= MAX_BLOCK_TEXTS
 
     @property
     def name(self) -> str:
@@ -46,23 +49,37 @@ class Embedded:
     """Where every vector lies. `reused` counts chunks whose vector is the previous version's, `texts` what this Run embedded."""
 
     library: VectorLibrary
+    dimension: int
     reused: int = 0
     texts: int = 0
+
+
+def dimension_of(build: Build) -> int:
+    """Return the length of a vector; the encoder is asked only where no former version knows it."""
+    manifest = build.previous.manifest
+    if manifest is not None and manifest.encoder_digest == build.models.digest:
+        return manifest.dimension
+    return int(next(build.executor.map("dimension", [None])))
 
 
 def open_library(build: Build) -> VectorLibrary:
     """Return the previous version's vectors, by key; empty when they come from another encoder."""
     library = VectorLibrary()
     manifest = build.previous.manifest
-    usable = manifest is not None and manifest.dimension == build.encoder.dimension
+    usable = manifest is not None and manifest.encoder_digest == build.models.digest
     if usable and build.previous.chunks is not None:
         library.add(build.previous.chunks)
     return library
 
 
-def embed_chunks(build: Build, parts: list[str]) -> Embedded:
-    """Embed what is missing; returns the library that has every key of the parts."""
-    found = Embedded(open_library(build))
+def embed_chunks(build: Build, parts: list[str], finished_artifact: Artifact | None) -> Embedded:
+    """Embed what is missing; returns the library that has every key of the parts.
+
+    `finished_artifact` is this very version, written by an earlier attempt or Run: it has every vector.
+    """
+    found = Embedded(open_library(build), dimension_of(build))
+    if finished_artifact is not None:
+        found.library.add(ParquetRows(build.ctx.store, finished_artifact.file(CHUNKS_FILE)))
     todo: list[Block] = []
 
     def inputs() -> Iterator[list[str]]:
@@ -90,7 +107,8 @@ def embed_chunks(build: Build, parts: list[str]) -> Embedded:
 def blocks(build: Build, parts: list[str], found: Embedded) -> Iterator[Block]:
     """Yield the missing texts, each once, in the order of the chunks; counts the reused ones in `found`."""
     seen: set[bytes] = set()
-    block = Block()
+    most = min(MAX_BLOCK_TOKENS, BLOCK_BATCHES * build.spec.embedding.batch_tokens)
+    block = Block(most)
     for part in parts:
         table = pq.read_table(build.ctx.store.open_input(part), columns=_COLUMNS)
         for key, text, tokens in zip(*(table.column(name).to_pylist() for name in _COLUMNS), strict=True):
@@ -104,7 +122,7 @@ def blocks(build: Build, parts: list[str], found: Embedded) -> Iterator[Block]:
                 block.tokens += tokens
                 if block.full:
                     yield block
-                    block = Block()
+                    block = Block(most)
             else:
                 build.ctx.advance()
     if block.keys:

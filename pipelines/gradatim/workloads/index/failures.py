@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure
+from gradatim.rag.embed.options import EncoderError
 from gradatim.rag.model import RagError
 from gradatim.rag.rerank import RerankerError
 from gradatim.rag.retrieve.filters import FilterError
@@ -33,6 +34,7 @@ _KINDS: tuple[tuple[type[RagError], Failure, Reason], ...] = (
     (CollectionNotFound, Failure.DEPENDENCY, Reason.COUNT_MISMATCH),
     (LoadRefused, Failure.DATA, Reason.DATA_INVALID),
     (EncoderMismatch, Failure.USER, Reason.MODEL_NOT_FOUND),
+    (EncoderError, Failure.USER, Reason.MODEL_NOT_FOUND),
     (RerankerError, Failure.USER, Reason.MODEL_NOT_FOUND),
     (QueryError, Failure.DATA, Reason.EVALUATION_FAILED),
     (FilterError, Failure.USER, Reason.INVALID_SPEC),

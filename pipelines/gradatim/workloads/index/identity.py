@@ -42,19 +42,17 @@ def parse_digest(spec: RAGIndexSpec, options_digest: str) -> str:
     return canonical_digest([PARSE_REVISION, spec.parsing.to_manifest(), options_digest])
 
 
-def chunk_digest(spec: RAGIndexSpec, tokenizer: str) -> str:
-    """Return the digest of everything but the document that chunking depends on.
+def chunk_digest(spec: RAGIndexSpec, chunker: str) -> str:
+    """Return the digest of everything but the document that chunk rows depend on.
 
-    `tokenizer` is the encoder's digest: sizes are counted in its tokens. Schema and tenancy are part of it because rows carry typed metadata.
+    `chunker` covers the chunker's options and the tokenizer. Schema and tenancy are part of it because rows carry typed metadata.
     """
-    return canonical_digest(
-        [CHUNK_REVISION, spec.chunking.to_manifest(), tokenizer, spec.schema_.to_manifest(), spec.tenancy.to_manifest()]
-    )
+    return canonical_digest([CHUNK_REVISION, chunker, spec.schema_.to_manifest(), spec.tenancy.to_manifest()])
 
 
-def chunk_key(text: str, chunk_config: str, encoder_digest: str) -> bytes:
-    """Return 32 bytes over what a vector depends on: normalised text, chunking and encoder."""
-    return _hash([unicodedata.normalize("NFC", text), chunk_config, encoder_digest])
+def chunk_key(text: str, chunker: str, encoder_digest: str) -> bytes:
+    """Return 32 bytes over what a chunk's vector is kept under: normalised text, chunker and encoder."""
+    return _hash([unicodedata.normalize("NFC", text), chunker, encoder_digest])
 
 
 def resolved_digest(files: Iterable[FileIdentity], spec: RAGIndexSpec, digests: Sequence[str]) -> str:

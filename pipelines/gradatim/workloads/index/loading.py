@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import weaviate
@@ -27,17 +26,10 @@ from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.index.artifact import CHUNKS_FILE, Artifact
 from gradatim.workloads.index.build import Build
 from gradatim.workloads.index.reading import ParquetRows, Vectors, vectors_of
+from gradatim.workloads.index.settings import inputs_of
 from gradatim.workloads.index.tables import index_row
 
 PAUSE_STEP = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The collection that a version is loaded into."""
-
-    name: str
-    in_place: bool
 
 
 def collection_name(inputs: IndexInputs, digest: str) -> str:
@@ -45,16 +37,16 @@ def collection_name(inputs: IndexInputs, digest: str) -> str:
     return inputs.collection_prefix + digest.removeprefix("sha256:")[:10]
 
 
-def choose_target(build: Build, digest: str, client: weaviate.WeaviateClient) -> Target:
-    """Return where to load. Raises WorkloadError User/StrategyRefused for a change that `inPlace` cannot make."""
-    inputs = _inputs(build)
+def choose_target(build: Build, digest: str, client: weaviate.WeaviateClient) -> str:
+    """Return the collection to load into. Raises WorkloadError User/StrategyRefused for a change that `inPlace` cannot make."""
+    inputs = inputs_of(build.ctx.config)
     refresh = build.spec.refresh
     if refresh is None or refresh.strategy != "inPlace" or inputs.previous is None:
-        return Target(collection_name(inputs, digest), in_place=False)
+        return collection_name(inputs, digest)
     name = inputs.previous.collection
     with translated(f"reading collection {name}"):
         if name not in client.collections.list_all(simple=True):
-            return Target(collection_name(inputs, digest), in_place=False)
+            return collection_name(inputs, digest)
         description = client.collections.use(name).config.get(simple=True).description
     try:
         changed = in_place_obstacles(build, read_manifest(name, description))
@@ -62,13 +54,13 @@ def choose_target(build: Build, digest: str, client: weaviate.WeaviateClient) ->
         raise _refused(str(error)) from error
     if changed:
         raise _refused(f"{', '.join(changed)} changed since collection {name} was made")
-    return Target(name, in_place=True)
+    return name
 
 
 def in_place_obstacles(build: Build, former: RetrievalManifest) -> list[str]:
     """Return what differs between the spec and a collection that only a new collection can take."""
     pairs = {
-        "embedding": (build.encoder.digest, former.encoder.digest),
+        "embedding": (build.models.digest, former.encoder.digest),
         "schema": (build.settings.fields, tuple(former.fields)),
         "tenancy": (build.settings.tenant_field, former.tenant_field),
         "vectorIndex": (build.spec.vector_index, former.vector_index),
@@ -124,13 +116,6 @@ def _pause(ctx: RunContext, seconds: float) -> None:
     while (left := end - time.monotonic()) > 0:
         ctx.check_stop()
         time.sleep(min(PAUSE_STEP, left))
-
-
-def _inputs(build: Build) -> IndexInputs:
-    inputs = build.ctx.config.index_inputs
-    if inputs is None:
-        raise WorkloadError(Failure.USER, Reason.INVALID_SPEC, "the run config has no index_inputs")
-    return inputs
 
 
 def _refused(why: str) -> WorkloadError:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from gradatim.workloads.index.build import Build
 from gradatim.workloads.index.files import FileContent, Read
 from gradatim.workloads.index.identity import part_name
-from gradatim.workloads.index.resolve import ListedFile
+from gradatim.workloads.index.resolve import ListedFile, Resolved
 from gradatim.workloads.index.tables import (
     DOCUMENTS,
     REJECTED,
@@ -70,12 +70,12 @@ def _part(files: list[ListedFile], parse_digest: str) -> FilePart:
     return FilePart(tuple(files), tuple(file.identity.key(parse_digest) for file in files))
 
 
-def parse_files(build: Build, files: Sequence[ListedFile]) -> Parsed:
+def parse_files(build: Build, resolved: Resolved) -> Parsed:
     """Write all parts that no attempt has written yet; return them all."""
     parts: list[str] = []
-    rejections: list[Rejection] = []
+    rejections = list(resolved.rejections)
     documents = 0
-    for part in file_parts(files, build.parse_digest):
+    for part in file_parts(resolved.files, build.digests.parse):
         build.ctx.check_stop()
         path, refused = build.checkpoint(part.name), build.checkpoint(f"rejected-{part.name}")
         # The rejections are written first: documents without them would look complete.

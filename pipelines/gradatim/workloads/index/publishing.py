@@ -8,7 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gradatim.rag.store.manifest import EncoderInfo, RetrievalManifest
+from gradatim.rag.store.manifest import RetrievalManifest
 from gradatim.workloads.index.artifact import (
     CHUNKS_FILE,
     DOCUMENTS_FILE,
@@ -24,20 +24,12 @@ from gradatim.workloads.index.reading import vector_array
 from gradatim.workloads.index.tables import CHUNKS, DOCUMENTS, Rejection, chunks_schema, rejections_to_table
 
 
-def retrieval_manifest(build: Build, chunked: Chunked, artifact: Artifact) -> RetrievalManifest:
+def retrieval_manifest(build: Build, chunked: Chunked, artifact: Artifact, dimension: int) -> RetrievalManifest:
     """Return what clients will read from the collection."""
-    embedding = build.spec.embedding
     return RetrievalManifest(
         digest=chunked.digest,
         artifact_uri=artifact.uri,
-        encoder=EncoderInfo(
-            uri=embedding.model.uri,
-            digest=build.encoder.digest,
-            dimension=build.encoder.dimension,
-            normalize=embedding.normalize,
-            prefix=embedding.prefix,
-            precision=embedding.precision,
-        ),
+        encoder=build.models.info(build.spec.embedding, dimension),
         vector_index=build.spec.vector_index,
         fields=list(build.settings.fields),
         tenant_field=build.settings.tenant_field,
@@ -50,7 +42,7 @@ def retrieval_manifest(build: Build, chunked: Chunked, artifact: Artifact) -> Re
 
 def publish(build: Build, artifact: Artifact, manifest: ArtifactManifest, embedded: Embedded, chunked: Chunked) -> None:
     """Write `chunks.parquet` and the manifest; the other files are there already."""
-    dimension = build.encoder.dimension
+    dimension = embedded.dimension
     schema = chunks_schema(dimension)
     with parquet_writer(build.ctx.store, artifact.file(CHUNKS_FILE), schema) as write:
         for part in chunked.parts:

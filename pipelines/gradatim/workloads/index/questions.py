@@ -13,6 +13,7 @@ from typing import Any
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure
+from gradatim.rag.metrics import Span
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.index.reading import ParquetRows
 from gradatim.workloads.sources import FileRejected, SourceFile
@@ -42,15 +43,6 @@ class Question:
     gold: tuple[GoldReference, ...]
     place: str
     tenant: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Characters of one document."""
-
-    document: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)

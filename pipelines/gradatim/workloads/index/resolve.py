@@ -46,12 +46,15 @@ class Resolved:
 
 
 def resolve_sources(ctx: RunContext, named: list[NamedSource], sources: Sources) -> Resolved:
-    """List and identify all files, sorted by source and path."""
+    """List and identify all files, sorted by source and path.
+
+    A source without any file is an error, whatever the others hold: a folder that is not mounted must not empty a part of the index.
+    """
     files: list[ListedFile] = []
     rejections: list[Rejection] = []
     for entry in sorted(named, key=lambda item: item.name):
         metadata = tuple(sorted(entry.metadata.items()))
-        listed = sources.list(entry.name, entry.source, empty=True)
+        listed = sources.list(entry.name, entry.source)
         rejections += [_skipped(entry.name, skip.path, skip.reason) for skip in listed.skipped]
         for file in listed.files:
             ctx.check_stop()

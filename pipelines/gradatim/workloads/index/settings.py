@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gradatim.api.ragindex import Embedding, MetadataField, MetadataType, RAGIndexSpec
 from gradatim.api.reasons import Reason
-from gradatim.api.run import RunConfig
+from gradatim.api.run import IndexInputs, RunConfig
 from gradatim.api.runstatus import Failure
 from gradatim.rag.chunk.options import ChunkOptions, ChunkOptionsError, Strategy
 from gradatim.rag.parse import ParseOptions
@@ -49,11 +49,18 @@ class IndexSettings:
         return None
 
 
+def inputs_of(config: RunConfig) -> IndexInputs:
+    """Return the inputs of an index Run. Raises WorkloadError User/InvalidSpec where there are none."""
+    if config.index_inputs is None:
+        raise _invalid("the run config has no indexInputs; it was not made by this operator")
+    return config.index_inputs
+
+
 def settings_of(config: RunConfig) -> tuple[RAGIndexSpec, IndexSettings]:
     """Return spec and settings of an index Run. Raises WorkloadError User/InvalidSpec naming the field."""
     spec = config.index
-    if spec is None or config.index_inputs is None or config.vector_store is None:
-        raise _invalid("the run config has no index, index_inputs or vector_store; it was not made by this operator")
+    if spec is None or config.vector_store is None:
+        raise _invalid("the run config has no index or no vectorStore; set vectorStore in the ComputeProfile")
     if spec.vector_index.type == "flat" and spec.vector_index.quantization == "pq":
         raise _invalid("vectorIndex: type flat does not support quantization pq; use bq, rq or none")
     chunking = spec.chunking

@@ -1,0 +1,96 @@
+"""Loads encoders and rerankers for queries once and keeps them.
+
+Every client of an index makes one shelf and hands `models()` to its retrievers. Weights are fetched into the cache folder and checked against the
+manifest by the retriever; questions are encoded one at a time, because an encoder is not safe for several threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradatim.rag.rerank import CrossEncoderReranker
+from gradatim.rag.retrieve.candidates import Vector
+from gradatim.rag.retrieve.retriever import Models, QueryEncoder, Reranker
+from gradatim.rag.store.manifest import EncoderInfo
+
+if TYPE_CHECKING:
+    from gradatim.rag.embed import Encoder
+
+
+@dataclass(slots=True)
+class SharedEncoder:
+    """An encoder behind a lock. `digest` covers weights, normalisation and prefixes."""
+
+    encoder: Encoder
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def digest(self) -> str:
+        """Return `sha256:…`, as manifests carry it."""
+        return "sha256:" + self.encoder.fingerprint
+
+    def encode_query(self, text: str) -> Vector:
+        """Return the vector of a question, shape (dimension,)."""
+        from gradatim.rag.embed import Kind
+
+        with self._lock:
+            found: Vector = self.encoder.encode([text], Kind.QUERY)[0]
+        return found
+
+
+@dataclass(slots=True)
+class SharedReranker:
+    """A cross-encoder behind a lock."""
+
+    reranker: CrossEncoderReranker
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def score(self, question: str, passages: Sequence[str]) -> list[float]:
+        """Return one score per passage."""
+        with self._lock:
+            return self.reranker.score(question, passages)
+
+
+@dataclass(slots=True)
+class ModelShelf:
+    """Models by address and settings. `cache` is a folder of this machine for fetched weights; `threads` is for the whole process."""
+
+    cache: Path
+    threads: int | None = None
+    _encoders: dict[str, SharedEncoder] = field(default_factory=dict)
+    _rerankers: dict[str, SharedReranker] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def models(self) -> Models:
+        """Return what a retriever needs."""
+        return Models(encoder=self.encoder, reranker=self.reranker)
+
+    def encoder(self, info: EncoderInfo) -> QueryEncoder:
+        """Return the encoder that a manifest names, loaded. Raises EncoderError."""
+        from gradatim.rag.embed import EmbedOptions, Encoder, Precision, load_model
+
+        key = info.model_dump_json()
+        with self._lock:
+            if key not in self._encoders:
+                options = EmbedOptions(
+                    normalize=info.normalize,
+                    query_prefix=info.prefix.query,
+                    document_prefix=info.prefix.document,
+                    precision=Precision(info.precision),
+                    threads=self.threads,
+                )
+                self._encoders[key] = SharedEncoder(Encoder(load_model(info.uri, self.cache), options))
+            return self._encoders[key]
+
+    def reranker(self, uri: str) -> Reranker:
+        """Return the cross-encoder at an address, loaded. Raises EncoderError or RerankerError."""
+        from gradatim.rag.embed import load_model
+
+        with self._lock:
+            if uri not in self._rerankers:
+                self._rerankers[uri] = SharedReranker(CrossEncoderReranker.load(load_model(uri, self.cache)))
+            return self._rerankers[uri]

@@ -1,0 +1,121 @@
+"""Brings the Run's models to this machine and says what the build must know about them, without loading any.
+
+Called while resolving: an index that did not change never loads its encoder. A `file:` model must lie below an allowed root of the profile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from gradatim.api.ragindex import Embedding, RAGIndexSpec
+from gradatim.api.reasons import Reason
+from gradatim.api.runstatus import Failure
+from gradatim.rag.chunk.tokens import HfTokenizer
+from gradatim.rag.embed.files import read_model
+from gradatim.rag.embed.load import load_model
+from gradatim.rag.embed.options import EncoderError
+from gradatim.rag.retrieve.shelf import ModelShelf
+from gradatim.rag.store.manifest import EncoderInfo
+from gradatim.workloads.context import RunContext
+from gradatim.workloads.errors import WorkloadError
+from gradatim.workloads.index.settings import IndexSettings
+
+log = logging.getLogger("gradatim.workloads")
+
+
+@dataclass(frozen=True, slots=True)
+class RunModels:
+    """The Run's models on this machine. `digest` is the encoder's, with prefixes and normalisation; `text_tokens` is what it reads at most."""
+
+    folder: Path
+    tokenizer: Path
+    digest: str
+    tokenizer_digest: str
+    text_tokens: int
+    shelf: ModelShelf
+
+    def info(self, embedding: Embedding, dimension: int) -> EncoderInfo:
+        """Return what the manifest says about the encoder."""
+        return EncoderInfo(
+            uri=embedding.model.uri,
+            digest=self.digest,
+            dimension=dimension,
+            normalize=embedding.normalize,
+            prefix=embedding.prefix,
+            precision=embedding.precision,
+        )
+
+
+def fetch_models(ctx: RunContext, spec: RAGIndexSpec, stack: ExitStack) -> RunModels:
+    """Fetch the encoder, and the reranker where there is one. Raises WorkloadError User/ModelNotFound or Dependency/SourceUnreachable."""
+    cache = Path(
+        stack.enter_context(tempfile.TemporaryDirectory(prefix="gradatim-models-", ignore_cleanup_errors=True))
+    )
+    embedding = spec.embedding
+    folder = _fetch(ctx, embedding.model.uri, cache)
+    if spec.retrieval.rerank is not None:
+        _fetch(ctx, spec.retrieval.rerank.model.uri, cache)
+    try:
+        files = read_model(folder)
+        tokenizer = HfTokenizer(files.transformer)
+    except EncoderError as error:
+        raise _not_found(f"embedding.model {embedding.model.uri}: {error}") from error
+    return RunModels(
+        folder=folder,
+        tokenizer=files.transformer,
+        digest=_fingerprint(files.digest, embedding),
+        tokenizer_digest=tokenizer.digest,
+        text_tokens=files.max_tokens - _around(files.transformer, embedding.prefix.document),
+        shelf=ModelShelf(cache),
+    )
+
+
+def _around(transformer: Path, prefix: str) -> int:
+    """How many tokens of every input are not the text's: special ones and the prefix."""
+    return len(Tokenizer.from_file(str(transformer / "tokenizer.json")).encode(prefix).ids)
+
+
+def _fingerprint(digest: str, embedding: Embedding) -> str:
+    """The encoder's own formula; the worker compares it with the loaded encoder's."""
+    parts = [digest, embedding.normalize, embedding.prefix.query, embedding.prefix.document]
+    return "sha256:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def fitted(settings: IndexSettings, models: RunModels) -> IndexSettings:
+    """Return the settings with chunks no longer than the encoder reads: what lies beyond would be in no vector."""
+    most = models.text_tokens
+    if settings.chunk.max_tokens <= most:
+        return settings
+    log.warning(
+        "chunks have at most %d tokens instead of %d: the encoder reads no more", most, settings.chunk.max_tokens
+    )
+    overlap = min(settings.chunk.overlap_tokens, most // 2)
+    return replace(settings, chunk=replace(settings.chunk, max_tokens=most, overlap_tokens=overlap))
+
+
+def _fetch(ctx: RunContext, uri: str, cache: Path) -> Path:
+    scheme, _, rest = uri.partition("://")
+    if scheme == "file":
+        roots = ctx.config.limits.allowed_source_roots
+        if not any(Path(rest).resolve().is_relative_to(Path(root).resolve()) for root in roots):
+            where = ", ".join(roots) or "none"
+            text = f"model {uri} does not lie below an allowed root of the profile ({where})"
+            raise WorkloadError(Failure.USER, Reason.SOURCE_NOT_ALLOWED, text)
+    try:
+        return load_model(uri, cache)
+    except EncoderError as error:
+        if scheme in {"hf", "s3"} and isinstance(error.__cause__, OSError):
+            raise WorkloadError(Failure.DEPENDENCY, Reason.SOURCE_UNREACHABLE, str(error)) from error
+        raise _not_found(str(error)) from error
+
+
+def _not_found(text: str) -> WorkloadError:
+    return WorkloadError(Failure.USER, Reason.MODEL_NOT_FOUND, text)

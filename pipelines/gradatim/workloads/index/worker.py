@@ -1,0 +1,88 @@
+"""One worker: reads, cuts and embeds. Lives in this process or in a Ray actor, and loads its encoder when it first needs it.
+
+Every method takes one picklable input and gives one picklable result; none touches the artifact store or the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from gradatim.rag.chunk.options import Strategy
+from gradatim.rag.chunk.tokens import HfTokenizer
+from gradatim.rag.model import RagError
+from gradatim.workloads.index.cutting import CuttingTools, cut_documents
+from gradatim.workloads.index.files import FileContent, Read, read_file
+from gradatim.workloads.index.reading import Vectors
+from gradatim.workloads.index.settings import IndexSettings
+
+if TYPE_CHECKING:
+    from gradatim.rag.embed import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a worker is made. `encoder_digest` is what the Run resolved; a worker with other files refuses to work."""
+
+    settings: IndexSettings
+    folder: Path
+    tokenizer: Path
+    encoder_digest: str
+    threads: int | None = None
+
+
+class Worker:
+    """Does the work of one part after another."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._encoder: Encoder | None = None
+        self._tokenizer: HfTokenizer | None = None
+
+    def read(self, file: FileContent) -> Read:
+        """Parse one file."""
+        return read_file(file, self._recipe.settings)
+
+    def cut(self, rows: list[dict[str, Any]]) -> pa.Table:
+        """Cut document rows into chunk rows."""
+        if self._tokenizer is None:
+            self._tokenizer = HfTokenizer(self._recipe.tokenizer)
+        semantic = self._recipe.settings.chunk.strategy is Strategy.SEMANTIC
+        tools = CuttingTools(
+            tokenizer=self._tokenizer,
+            encoder=self._recipe.encoder_digest,
+            embed=self.encoder.encode if semantic else None,
+        )
+        return cut_documents(rows, self._recipe.settings, tools)
+
+    def embed(self, texts: list[str]) -> Vectors:
+        """Return the vectors of texts, shape (texts, dimension), float32."""
+        return self.encoder.encode(texts)
+
+    def dimension(self, _: None) -> int:
+        """Return the length of a vector."""
+        return self.encoder.dimension
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded at first use. Raises EncoderError, or RagError where this machine has other weights."""
+        if self._encoder is None:
+            from gradatim.rag.embed import EmbedOptions, Encoder, Precision
+
+            embedding = self._recipe.settings.embedding
+            options = EmbedOptions(
+                batch_tokens=embedding.batch_tokens,
+                normalize=embedding.normalize,
+                query_prefix=embedding.prefix.query,
+                document_prefix=embedding.prefix.document,
+                precision=Precision(embedding.precision),
+                threads=self._recipe.threads,
+            )
+            found = Encoder(self._recipe.folder, options)
+            if "sha256:" + found.fingerprint != self._recipe.encoder_digest:
+                raise RagError(f"{self._recipe.folder} holds other weights than the Run resolved; request a new Run")
+            self._encoder = found
+        return self._encoder
