@@ -139,7 +139,10 @@ class _Writer:
         return [replace(chunk, index=index) for index, (chunk, _) in enumerate(self.located(spans, max_tokens, kind))]
 
     def located(self, spans: list[Span], max_tokens: int, kind: str) -> list[tuple[Chunk, Span]]:
-        """Chunks with their token spans; a span whose text has more tokens by itself than in context is divided."""
+        """Chunks with their token spans; a span whose text has more tokens by itself than in context is divided.
+
+        A piece that ends no later than the one before lies in the overlap and is left out.
+        """
         made: list[tuple[Chunk, Span]] = []
         counts = self._recount(spans)
         for span, count in zip(spans, counts, strict=True):
@@ -149,7 +152,13 @@ class _Writer:
             start, end = self._characters(span)
             if start < end:
                 made.append((self._chunk((start, end), count, kind), span))
-        return made
+        furthest = 0
+        kept = []
+        for chunk, span in made:
+            if chunk.end > furthest:
+                kept.append((chunk, span))
+                furthest = chunk.end
+        return kept
 
     def _recount(self, spans: list[Span]) -> list[int]:
         """Tokens of each span's text by itself. Between white space they equal those in context if the tokenizer is additive."""
