@@ -168,7 +168,7 @@ FULL: Mapping[str, Manifest] = {
             "validation": _VALIDATION,
             "evaluation": {
                 "questions": {"path": "file:///data/questions.jsonl"},
-                "k": [1, 5],
+                "k": [1, 5, 10],
                 "gates": [
                     {
                         "name": "good",
@@ -536,6 +536,31 @@ WRITTEN: tuple[Case, ...] = (
         "RAGIndex",
         {"evaluation": {"gates": [_GATE | {"threshold": {"min": 0.5}}]}},
         "gates need evaluation.questions",
+    ),
+    Case(
+        "a gate's cut-off is measured",
+        "RAGIndex",
+        {"evaluation": _EVALUATION | {"k": [1], "gates": [_GATE | {"threshold": {"min": 0.5}}]}},
+        "the cut-off of a gate's metric must be among evaluation.k",
+    ),
+    Case(
+        "a cut-off of a gate may be one's own",
+        "RAGIndex",
+        {
+            "evaluation": _EVALUATION
+            | {
+                "k": [3],
+                "gates": [
+                    {"name": "g", "metric": "mrr", "threshold": {"min": 0.5}},
+                    {"name": "h", "metric": "ndcg@3", "threshold": {"min": 0.5}},
+                ],
+            }
+        },
+    ),
+    Case(
+        "a span metric has a cut-off of its own",
+        "RAGIndex",
+        _gates({"metric": "span_iou@10", "threshold": {"min": 0.1}}),
     ),
     Case("questions need no gates", "RAGIndex", {"evaluation": _EVALUATION}),
     Case("an empty evaluation is right", "RAGIndex", {"evaluation": {}}),

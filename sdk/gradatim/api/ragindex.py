@@ -248,7 +248,14 @@ class IndexEvaluation(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("!has(self.gates) || self.gates.size() == 0 || has(self.questions)", "gates need evaluation.questions")
+            ("!has(self.gates) || self.gates.size() == 0 || has(self.questions)", "gates need evaluation.questions"),
+            (
+                (
+                    "!has(self.gates) || self.gates.all(g, !g.metric.contains('@') || g.metric.startsWith('span_') || "
+                    "int(g.metric.split('@')[1]) in self.k)"
+                ),
+                "the cut-off of a gate's metric must be among evaluation.k",
+            ),
         )
     )
 
@@ -256,6 +263,11 @@ class IndexEvaluation(ApiModel):
     def _questions(self) -> IndexEvaluation:
         if self.gates and self.questions is None:
             raise ValueError("gates need evaluation.questions")
+        cutoffs = {f"@{k}" for k in self.k}
+        for gate in self.gates:
+            name, at, cutoff = gate.metric.partition("@")
+            if at and not name.startswith("span_") and at + cutoff not in cutoffs:
+                raise ValueError("the cut-off of a gate's metric must be among evaluation.k")
         return self
 
 

@@ -136,7 +136,10 @@ ReasonCounts = Annotated[
 class ValidationSummary(ReadModel):
     """The outcome of data validation."""
 
-    success: bool = Field(default=False, description="The data may be used.")
+    success: bool = Field(
+        default=False,
+        description="No critical expectation failed on the data as read; under quarantine the rest may be used nevertheless.",
+    )
     evaluated: Count = Field(default=0, description="Expectations checked.")
     failed: Count = Field(default=0, description="Expectations that did not hold.")
     rows: Count = Field(default=0, description="Rows checked.")
