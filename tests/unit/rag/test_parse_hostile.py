@@ -1,0 +1,143 @@
+"""Files that are broken, too large or meant to do harm: refused with a reason and a place, quickly, and never with another error."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradatim.rag.parse import ParseError, ParseOptions, Reason, parse
+
+from .pdf_files import encrypted, pdf
+from .test_parse_formats import HTML, word_file
+
+
+def archive(**members: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, content in members.items():
+            target.writestr(name, content)
+    return out.getvalue()
+
+
+def swapped(data: bytes, member: str, content: bytes) -> bytes:
+    """A docx with one member replaced."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, content if name == member else source.read(name))
+    return out.getvalue()
+
+
+def lying(data: bytes) -> bytes:
+    """The same archive whose directory claims that every entry unpacks to one byte."""
+    out, position = bytearray(data), 0
+    while (position := out.find(b"PK\x01\x02", position)) >= 0:
+        out[position + 24 : position + 28] = struct.pack("<I", 1)
+        position += 4
+    return bytes(out)
+
+
+WORD, OLE = word_file(), b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+LAUGHS = (
+    b'<!DOCTYPE x [<!ENTITY a "'
+    + b"ha" * 1000
+    + b'"><!ENTITY b "'
+    + b"&a;" * 1000
+    + b'">]><w:document>&b;&b;</w:document>'
+)
+
+CASES = {
+    "an empty file": ("a.md", b"", {}, Reason.EMPTY, "is empty"),
+    "a blank file": ("a.txt", b" \n\t\n", {}, Reason.EMPTY, "is empty"),
+    "a page of nothing but script": ("a.html", b"<script>x</script>", {}, Reason.EMPTY, "holds no text"),
+    "an unknown extension": ("a.exe", b"x", {}, Reason.UNSUPPORTED, "format .exe is not supported"),
+    "no extension": ("LICENSE", b"x", {}, Reason.UNSUPPORTED, "no extension"),
+    "more bytes than allowed": ("a.txt", b"x" * 11, {"max_bytes": 10}, Reason.TOO_LARGE, "has 11 bytes, more than 10"),
+    "more text than allowed": ("a.txt", b"x" * 11, {"max_chars": 10}, Reason.TOO_LARGE, "gives 11 characters"),
+    "binary as text": ("a.txt", bytes(range(256)) * 4, {}, Reason.ENCODING, "looks like a binary file"),
+    "a wrong encoding": ("a.txt", b"\xff" * 99, {"encoding": "utf-8"}, Reason.ENCODING, "100.0% of the characters"),
+    "an unknown encoding": ("a.txt", b"x", {"encoding": "klingon"}, Reason.ENCODING, "unknown encoding 'klingon'"),
+    "front matter that is no YAML": ("a.md", b"---\na: [1\nb: 2\n---\nx", {}, Reason.BROKEN, "not valid YAML at line 3"),
+    "an impossible date": ("a.md", b"---\nd: 2024-02-31\n---\nx", {}, Reason.BROKEN, "front matter cannot be read"),
+    "a text file called pdf": ("a.pdf", b"hello", {}, Reason.BROKEN, "does not start as a PDF"),
+    "a truncated pdf": ("a.pdf", pdf("x")[:60], {}, Reason.BROKEN, "cannot be read by PDFium"),
+    "a locked pdf": ("a.pdf", encrypted(pdf("x"), "secret"), {}, Reason.ENCRYPTED, "needs a password"),
+    "a scanned pdf": ("a.pdf", pdf("", ""), {}, Reason.EMPTY, "has 2 pages but no text layer"),
+    "a pdf of too many pages": ("a.pdf", pdf("x", "y", "z"), {"max_pages": 2}, Reason.TOO_LARGE, "has 3 pages, more than 2"),
+    "an old Word file": ("a.doc", OLE + b"WordDocument", {}, Reason.UNSUPPORTED, "old .doc format"),
+    "a locked Word file": ("a.docx", OLE + "EncryptedPackage".encode("utf-16-le"), {}, Reason.ENCRYPTED, "needs a password"),
+    "a docx that is no archive": ("a.docx", b"PK\x03\x04nonsense", {}, Reason.BROKEN, "not a readable archive"),
+    "an archive that is no docx": ("a.docx", archive(x=b"y"), {}, Reason.BROKEN, "not a Word document"),
+    "a docx of broken XML": ("a.docx", swapped(WORD, "word/document.xml", b"<w:"), {}, Reason.BROKEN, "cannot be read"),
+    "a docx of expanding entities": ("a.docx", swapped(WORD, "word/document.xml", LAUGHS), {}, Reason.BROKEN, "cannot be read"),
+    "a zip bomb by ratio": ("a.docx", archive(x=b"\0" * 5_000_000), {}, Reason.ZIP_BOMB, "entry 'x' unpacks to 5000000 bytes"),
+    "a zip bomb by size": ("a.docx", WORD, {"zip_max_bytes": 1000}, Reason.ZIP_BOMB, "more than 1000; refused"),
+    "a zip bomb by count": ("a.docx", WORD, {"zip_max_entries": 3}, Reason.ZIP_BOMB, "entries; refused"),
+    "a zip directory that lies": ("a.docx", lying(WORD), {}, Reason.BROKEN, "cannot be read"),
+    "deeply nested html": ("a.html", b"<div>" * 100_000 + b"x", {}, Reason.BROKEN, "deeper than 512"),
+    "a csv without the column": ("a.csv", b"a,b\n1,2\n", {"text_columns": ("body",)}, Reason.MISSING_COLUMN, "no column body; it has a, b"),
+    "a csv that names a column twice": ("a.csv", b"a,a\n1,2\n", {}, Reason.BROKEN, "names a column twice: a"),
+    "a csv of a header only": ("a.csv", b"a,b\n", {}, Reason.EMPTY, "has a header but no rows"),
+    "a csv of too many rows": ("a.csv", b"a\n1\n2\n3\n", {"max_rows": 2}, Reason.TOO_LARGE, "more than 2 rows"),
+    "a csv field without end": ("a.csv", b'a\n1\n"' + b"x" * 3_000_000, {}, Reason.TOO_LARGE, "row 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_refusals(case: tuple[str, bytes, dict[str, int], Reason, str]) -> None:
+    name, data, options, reason, message = case
+    with pytest.raises(ParseError) as caught:
+        parse(data, name, ParseOptions(**options))
+    assert (caught.value.reason, caught.value.file) == (reason, name)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(name)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<div>" * 400 + b"<div></div>" * 30_000 + b"x", b"<li>x" * 30_000, b"<!--" * 500_000 + b"x-->y",
+        b"<script" * 200_000 + b">x</script>y", b"<" * 500_000 + b"y",
+    ],
+    ids=["many at depth", "unclosed items", "comment starts", "script starts", "tag starts"],
+)  # fmt: skip
+def test_html_takes_linear_time(page: bytes) -> None:
+    assert len(parse(page, "a.html").documents) == 1
+
+
+def test_a_line_of_megabytes_is_one_document() -> None:
+    line = b"x" * 8_000_000
+    assert len(parse(line, "a.txt").documents[0].text) == len(line)
+
+
+SEEDS = {
+    "a.pdf": pdf("Some text", "More"),
+    "a.docx": WORD,
+    "a.html": HTML.encode(),
+    "a.csv": b'a,b\n1,"2"\n',
+    "a.md": b"---\na: 1\n---\nx",
+}
+
+
+@pytest.mark.timeout(30)  # hundreds of files, not one
+@settings(max_examples=150, deadline=None)
+@given(
+    name=st.sampled_from(sorted(SEEDS)),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 20), st.binary(max_size=8)), min_size=1, max_size=6),
+)
+def test_damaged_files_raise_nothing_but_parse_errors(name: str, edits: list[tuple[float, int, bytes]]) -> None:
+    data = bytearray(SEEDS[name])
+    for place, length, content in edits:
+        at = int(place * len(data))
+        data[at : at + length] = content
+    try:
+        parsed = parse(bytes(data), name)
+    except ParseError as error:
+        assert error.file == name  # noqa: PT017 - either outcome is right; another exception is not
+    else:
+        assert parsed.documents or parsed.rejected
