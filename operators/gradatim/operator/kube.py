@@ -94,7 +94,9 @@ Credentials = Callable[[], kopf.ConnectionInfo]
 class Kube:
     """Calls on the API server. One instance per process; `calls` counts them by verb and resource for the metrics."""
 
-    def __init__(self, credentials: Credentials, observe: Callable[[str, str, int], None] = lambda *_: None) -> None:
+    def __init__(
+        self, credentials: Credentials, observe: Callable[[str, str, int, float], None] = lambda *_: None
+    ) -> None:
         self._credentials = credentials
         self._observe = observe
         self._session: aiohttp.ClientSession | None = None
@@ -223,6 +225,7 @@ class Kube:
     ) -> Body:
         for attempt in range(1, PATIENCE + 1):
             session, info = self._open()
+            started = time.monotonic()
             try:
                 async with session.request(
                     method,
@@ -232,13 +235,13 @@ class Kube:
                     headers={"Content-Type": content} if body is not None else None,
                     allow_redirects=False,
                 ) as response:
-                    self._observe(verb or method, plural, response.status)
                     text = await response.text()
+                    self._observe(verb or method, plural, response.status, time.monotonic() - started)
                     if response.status < 300:
                         return _parsed(text)
                     wait = _retry_after(response)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                self._observe(verb or method, plural, 0)
+                self._observe(verb or method, plural, 0, time.monotonic() - started)
                 raise ApiUnreachable(f"the API server did not answer {method} {path}: {error!r}") from error
             if wait is None or attempt == PATIENCE:
                 raise _error(response.status, text, method, path)

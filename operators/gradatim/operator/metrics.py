@@ -37,6 +37,13 @@ class Metrics:
         self.calls = Counter(
             "gradatim_kube_calls_total", "API server calls.", ["verb", "resource", "code"], registry=registry
         )
+        self.call_seconds = Histogram(
+            "gradatim_kube_call_seconds",
+            "Duration of API server calls.",
+            ["verb"],
+            buckets=PASS_BUCKETS,
+            registry=registry,
+        )
         self.status_writes = Counter(
             "gradatim_status_writes_total", "Status writes by kind.", ["kind"], registry=registry
         )
@@ -63,6 +70,7 @@ class Metrics:
         self.queue_oldest.set_function(queue.oldest_age)
         self.in_work.set_function(queue.in_work)
 
-    def observe_call(self, verb: str, resource: str, code: int) -> None:
+    def observe_call(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """Count one API server call; code 0 means no answer."""
+        self.call_seconds.labels(verb).observe(seconds)
         self.calls.labels(verb, resource, str(code)).inc()
