@@ -25,6 +25,7 @@ TRANSIENT = frozenset(
 # Other libraries' exceptions are known by module and name: importing weaviate or ray here would cost every workload a second.
 _CONNECTION = (
     ("httpx", ("TransportError",)),
+    ("httpx2", ("TransportError",)),
     ("grpc", ("RpcError",)),
     ("weaviate", ("WeaviateConnectionError", "WeaviateStartUpError", "WeaviateGRPCUnavailableError", "WeaviateTimeoutError",
                   "WeaviateClosedClientError")),

@@ -49,7 +49,7 @@ def run_local(config: RunConfig, on_progress: Callable[[Progress], None] | None 
                 _end(child)
         try:
             text = store.read(f"{sealed.attempt_path}/result.json", MAX_DOCUMENT_BYTES)
-        except NotFound as error:
+        except (NotFound, OSError) as error:
             tail = output.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
             raise LocalRunError(f"the workload ended with status {child.returncode} and no result:\n{tail}") from error
     result = RunResult.model_validate_json(text)
@@ -79,9 +79,9 @@ def _follow(
 def _progress(config: RunConfig, store: ArtifactStore) -> Progress | None:
     try:
         text = store.read(f"{config.attempt_path}/progress.json", MAX_DOCUMENT_BYTES)
-    except NotFound:
+        document = ProgressDocument.model_validate_json(text)
+    except (NotFound, OSError, ValueError):  # progress is a courtesy; the result decides
         return None
-    document = ProgressDocument.model_validate_json(text)
     return document.progress if document.stamp == Stamp.of(config) else None
 
 

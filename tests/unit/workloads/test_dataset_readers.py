@@ -19,7 +19,6 @@ from gradatim.workloads.tables.reader import FileTable, Reader
 from gradatim.workloads.tables.schema import Mapper, Reject, concat
 
 
-
 def _read(kind: str, path: str, data: bytes, **columns: str) -> FileTable:
     return Reader(Mapper(SchemaKind(kind), columns)).read(memory_file(path, data))
 

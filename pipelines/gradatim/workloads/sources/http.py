@@ -131,7 +131,7 @@ def _save(source: str, urls: tuple[str, str], response: httpx.Response, access: 
     url, place = urls
     digest, size = hashlib.sha256(), 0
     with tempfile.NamedTemporaryFile(dir=access.scratch, prefix="http-", delete=False) as stream:
-        for piece in response.iter_raw(65_536):
+        for piece in response.iter_raw():  # as it comes: a fixed size would wait for a slow server to fill it
             size += len(piece)
             if size > access.limits.max_bytes:
                 raise _too_large(source, url, access.limits)

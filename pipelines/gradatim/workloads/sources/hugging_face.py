@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-import httpx
 import yaml
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
@@ -32,7 +31,16 @@ from gradatim.workloads.sources.base import Listing, SourceFile, listing, matche
 
 DATA_SUFFIXES = frozenset({".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt"})
 MAX_CARD_BYTES = 1 << 20
-_FAULTS = (HfHubHTTPError, httpx.HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, EntryNotFoundError)
+_HTTP_ERRORS: tuple[type[Exception], ...] = tuple(
+    base for base in HfHubHTTPError.__mro__ if issubclass(base, Exception) and base not in {Exception, OSError}
+)
+# The hub's client brings an HTTP library of its own choice; the base of its errors covers dead connections too.
+_FAULTS: tuple[type[Exception], ...] = (
+    *_HTTP_ERRORS,
+    OfflineModeIsEnabled,
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
+)
 _SPLIT_WORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),

@@ -1,0 +1,128 @@
+"""S3 against MinIO: the source, and the artifact store of a whole attempt."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import fs
+from tests.support.platform import S3Server
+from tests.support.workload_runs import DatasetRun
+
+from gradatim.api.reasons import Reason
+from gradatim.api.run import StoreConfig
+from gradatim.api.runstatus import Failure
+from gradatim.workloads.errors import NotFound
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server) -> str:
+    name = f"b{uuid.uuid4().hex[:12]}"
+    options = {"endpoint_override": s3_server.endpoint.removeprefix("http://"), "scheme": "http", "region": "us-east-1"}
+    client = fs.S3FileSystem(
+        access_key=s3_server.access_key, secret_key=s3_server.secret_key, allow_bucket_creation=True, **options
+    )
+    client.create_dir(name)
+    for path, content in (
+        ("docs/a.md", b"# One"),
+        ("docs/b/c.md", b"# Two"),
+        ("docs/.hidden.md", b"x"),
+        ("other.md", b"y"),
+    ):
+        with client.open_output_stream(f"{name}/{path}") as stream:
+            stream.write(content)
+    return name
+
+
+@pytest.fixture
+def secrets(s3_server: S3Server, secret: Callable[..., Path]) -> Path:
+    host = s3_server.endpoint.removeprefix("http://")
+    keys = {"access_key_id": s3_server.access_key, "secret_access_key": s3_server.secret_key}
+    secret("s3-read", host, **keys)
+    secret("store-write", **keys)
+    return secret("wrong", host, access_key_id="nobody", secret_access_key="no-such-secret")
+
+
+def _run(run: DatasetRun, server: S3Server, uri: str, **members: Any) -> DatasetRun:
+    s3 = {"uri": uri, "endpoint": server.endpoint, "secretRef": {"name": "s3-read"}, **members}
+    return run.with_spec(source={"s3": s3})
+
+
+def test_a_prefix_is_read_and_the_artifact_is_written_on_s3(
+    run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path
+) -> None:
+    store = StoreConfig(root=f"s3://{bucket}/team/", endpoint=s3_server.endpoint, secret_name="store-write")
+    here = _run(run, s3_server, f"s3://{bucket}/docs/").but(secrets=secrets, store_config=store)
+    result = here.execute()
+    assert result.outcome == "Succeeded", result.message
+    assert [(row["file"], row["text"]) for row in here.rows(result)] == [("a.md", "# One"), ("b/c.md", "# Two")]
+    assert result.dataset is not None
+    assert result.dataset.uri.startswith(f"s3://{bucket}/team/dataset/tickets/uid-1/versions/")
+    again = here.but(number=2).execute()
+    assert (again.outcome, again.dataset) == ("Succeeded", result.dataset)
+    unchanged = here.but(run="d-r2", previous=result.dataset.digest).execute()
+    assert (unchanged.outcome, unchanged.dataset) == ("Unchanged", result.dataset)
+
+
+def test_one_object_is_a_source_too(run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path) -> None:
+    here = _run(run, s3_server, f"s3://{bucket}/docs/b/c.md").but(secrets=secrets)
+    assert [row["file"] for row in here.rows(here.execute())] == ["c.md"]
+
+
+@pytest.mark.parametrize(
+    ("path", "members", "expected"),
+    [
+        ("docs/", {"secretRef": {"name": "wrong"}}, (Failure.USER, Reason.CREDENTIALS_REFUSED)),
+        ("docs/", {"secretRef": None}, (Failure.USER, Reason.CREDENTIALS_REFUSED)),
+        ("docs/", {"secretRef": {"name": "store-write"}}, (Failure.USER, Reason.SECRET_REFUSED)),
+        ("nothing/", {}, (Failure.DATA, Reason.SOURCE_EMPTY)),
+    ],
+    ids=["wrong keys", "no keys", "a secret of the platform", "an empty prefix"],
+)
+def test_what_cannot_be_read_has_its_reason(
+    run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path,
+    path: str, members: dict[str, Any], expected: tuple[Failure, Reason],
+) -> None:  # fmt: skip
+    result = _run(run, s3_server, f"s3://{bucket}/{path}", **members).but(secrets=secrets).execute()
+    assert (result.failure, result.reason) == (expected[0], expected[1].value), result.message
+
+
+def test_a_bucket_that_is_not_there_is_the_users(run: DatasetRun, s3_server: S3Server, secrets: Path) -> None:
+    result = _run(run, s3_server, "s3://no-such-bucket-here/x").but(secrets=secrets).execute()
+    assert result.failure in {Failure.USER, Failure.DATA}, result.message
+
+
+def test_a_private_endpoint_is_refused(run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path) -> None:
+    result = _run(run.but(limits={}), s3_server, f"s3://{bucket}/docs/").but(secrets=secrets).execute()
+    assert (result.failure, result.reason) == (Failure.USER, Reason.SOURCE_NOT_ALLOWED.value)
+
+
+def test_the_store_on_s3_behaves_as_on_disk(run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path) -> None:
+    config = StoreConfig(root=f"s3://{bucket}/team/", endpoint=s3_server.endpoint, secret_name="store-write")
+    store = run.but(secrets=secrets, store_config=config).store
+    store.write("a/b/two", b"22")
+    store.write("a/one", b"1")
+    assert store.list("a") == ["a/b/two", "a/one"]
+    assert (store.read("a/one"), store.size("a/b/two"), store.exists("a"), store.list("zzz")) == (b"1", 2, False, [])
+    with pytest.raises(NotFound):
+        store.read("a/three")
+    store.delete("a/b")
+    store.delete("a/b")
+    assert store.list("a") == ["a/one"]
+
+
+def test_a_store_that_is_away_is_a_dependency(run: DatasetRun, dead_port: int, secrets: Path) -> None:
+    from gradatim.workloads.errors import classify
+
+    config = StoreConfig(root="s3://bucket/team/", endpoint=f"http://127.0.0.1:{dead_port}", secret_name="store-write")
+    store = run.but(secrets=secrets, store_config=config).store
+    with pytest.raises((OSError, pa.ArrowException)) as caught:
+        store.write("a", b"1")
+    assert (classify(caught.value).failure, classify(caught.value).reason) == (
+        Failure.DEPENDENCY,
+        Reason.STORE_UNREACHABLE,
+    )
