@@ -22,7 +22,7 @@ from types import FrameType
 from pydantic import ValidationError
 
 from gradatim.api.reasons import Reason
-from gradatim.api.run import CONFIG_ENV, RunConfig, RunResult, config_digest
+from gradatim.api.run import CONFIG_ENV, RunConfig, RunResult, config_digest, unpacked
 from gradatim.api.runstatus import Failure
 from gradatim.workloads.context import STORE_FAULTS, RunContext
 from gradatim.workloads.errors import SecretError, StopRequested, StoreError, WorkloadError, classify, shorten
@@ -64,8 +64,8 @@ def main(argv: list[str] | None = None) -> int:
 def load_config(workload: str, file: Path | None) -> RunConfig:
     """Read and check the config of an attempt. Raises ConfigError; the digest is checked later, when a result can be written."""
     try:
-        text = file.read_text(encoding="utf-8") if file else os.environ[CONFIG_ENV]
-    except (OSError, KeyError, UnicodeDecodeError) as error:
+        text = file.read_text(encoding="utf-8") if file else unpacked(os.environ[CONFIG_ENV])
+    except (OSError, KeyError, ValueError) as error:
         raise ConfigError(f"no run config: set {CONFIG_ENV} or --config ({type(error).__name__}: {error})") from error
     if len(text) > MAX_CONFIG_BYTES:
         raise ConfigError(f"the run config is larger than {MAX_CONFIG_BYTES} bytes")

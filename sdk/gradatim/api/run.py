@@ -7,8 +7,11 @@ recomputed. No secret ever enters a RunConfig: it names folders in which the wor
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
+import zlib
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -21,6 +24,7 @@ from gradatim.api.runstatus import Failure, Metrics, Progress, ReasonCounts, Val
 
 CONFIG_ENV = "GRADATIM_RUN_CONFIG"
 MAX_DOCUMENT_BYTES = 1_048_576
+_PACKED = "zlib:"
 
 
 class RunObject(ApiModel):
@@ -147,6 +151,30 @@ def config_digest(config: RunConfig) -> str:
     document.pop("attempt", None)
     document.pop("digest", None)
     return canonical_digest(document)
+
+
+def packed(config_json: str, limit: int) -> str:
+    """Return the config as an environment variable can carry it: as it is up to `limit` characters, compressed above.
+
+    Linux refuses a variable of more than 128 KiB; a config with a large expectation suite is mostly repetition.
+    """
+    if len(config_json) <= limit:
+        return config_json
+    return _PACKED + base64.b64encode(zlib.compress(config_json.encode(), 9)).decode()
+
+
+def unpacked(text: str) -> str:
+    """Return the config's JSON. Raises `ValueError` for a damaged one or one of more than `MAX_DOCUMENT_BYTES`."""
+    if not text.startswith(_PACKED):
+        return text
+    try:
+        stream = zlib.decompressobj()
+        data = stream.decompress(base64.b64decode(text.removeprefix(_PACKED), validate=True), MAX_DOCUMENT_BYTES + 1)
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"the packed run config is damaged: {error}") from error
+    if len(data) > MAX_DOCUMENT_BYTES or not stream.eof:
+        raise ValueError(f"the packed run config is damaged or larger than {MAX_DOCUMENT_BYTES} bytes")
+    return data.decode()
 
 
 class Stamp(ReadModel):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import aiohttp
 
 from gradatim.api.reasons import Reason
-from gradatim.api.run import CONFIG_ENV
+from gradatim.api.run import CONFIG_ENV, packed
 from gradatim.api.runstatus import Failure
 from gradatim.operator.errors import TryLater, WillNeverWork
 from gradatim.operator.runtimes.base import Launch, Observed, Phase
@@ -24,6 +24,7 @@ ENTRYPOINTS = {workload: f"python -m gradatim.workloads {workload}" for workload
 # One argument of a Linux process holds 128 KiB, and Ray passes the environment on as one JSON text. A larger one is not refused: the job
 # stays pending and keeps others from starting.
 MAX_CONFIG_BYTES = 112 * 1024
+PLAIN_CONFIG = 64 * 1024  # characters; readable in the dashboard up to here
 # Read by Ray's supervisor from the job's own environment: seconds between SIGTERM and SIGKILL (3 without it).
 STOP_WAIT_ENV, STOP_WAIT_SECONDS = "RAY_JOB_STOP_WAIT_TIME_S", 10
 # The first submission waits for the head's agent, 8 s on two cores.
@@ -128,12 +129,12 @@ def submission(launch: Launch) -> dict[str, object]:
     workload = member(document, "workload")
     if not isinstance(workload, str) or workload not in ENTRYPOINTS:
         raise WillNeverWork(Reason.INVALID_SPEC, "this release has no such workload")
-    environment = {CONFIG_ENV: launch.config_json, STOP_WAIT_ENV: str(STOP_WAIT_SECONDS)}
+    environment = {CONFIG_ENV: packed(launch.config_json, PLAIN_CONFIG), STOP_WAIT_ENV: str(STOP_WAIT_SECONDS)}
     size = len(json.dumps(environment).encode())
     if size > MAX_CONFIG_BYTES:
         raise WillNeverWork(
             Reason.INVALID_SPEC,
-            f"the resolved config takes {size} bytes of the {MAX_CONFIG_BYTES} that Ray can carry; use a smaller expectation suite",
+            f"the resolved config takes {size} bytes even compressed, of the {MAX_CONFIG_BYTES} that Ray can carry; use a smaller expectation suite",
         )
     return {
         "entrypoint": ENTRYPOINTS[workload],
