@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import weaviate
+from tests.support.platform import WeaviateServer
 from weaviate.classes.query import Filter
 
 from gradatim.api.ragindex import MetadataField, MetadataType, VectorIndex
@@ -18,7 +19,6 @@ from gradatim.rag.store.errors import CountMismatch, CredentialsRefused, LoadRef
 from gradatim.rag.store.rows import IndexRow
 from gradatim.rag.store.schema import CollectionDesign
 from gradatim.rag.store.writer import CollectionWriter, LoadReport, LoadSettings
-from tests.support.platform import WeaviateServer
 
 VECTOR = "e_00000000"
 FIELDS = (MetadataField(name="department"), MetadataField(name="level", type=MetadataType.INT))
@@ -115,7 +115,7 @@ def test_tenants_hold_their_own_rows_and_lose_those_that_moved(client: weaviate.
     moved = (replace(acme[0][0], tenant="other-1"), acme[0][1])
     writer.sync([moved, *acme[1:], *other])
     assert writer.counts() == {"acme": 19, "other-1": 11}
-    assert writer.reconcile({"acme": 19, "other-1": 11}, lambda: []) is None
+    assert writer.reconcile({"acme": 19, "other-1": 11}, list) is None
     writer.drop()
 
 

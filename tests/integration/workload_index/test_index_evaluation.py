@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.workload_index.support import TOPICS, Bench, passage
+from tests.integration.workload_index.support import TOPICS, Bench
 
 from gradatim.api.reasons import Reason
 from gradatim.rag.retrieve.retriever import Query, Retriever
@@ -161,4 +161,3 @@ def test_a_cross_encoder_orders_the_candidates_again(bench: Bench) -> None:
     assert len(answer.hits) == 2
     assert set(answer.timings) == {"encode", "store", "rerank", "own", "total"}
     assert answer.hits[0].score == answer.hits[0].scores["rerank"] > answer.hits[1].score
-    assert passage("harbour", 1)

@@ -150,7 +150,7 @@ def _translate(doing: str, error: Exception) -> VectorStoreError:
     if rpc in _REFUSED_GRPC:
         return CredentialsRefused(f"{doing}: the API key was refused ({text}); check the profile's vector store secret")
     lower = text.lower()
-    if any(sign in lower for sign in _GONE):
+    if code == 404 or any(sign in lower for sign in _GONE):
         return CollectionNotFound(f"{doing}: the collection does not exist ({text})")
     if _WRONG_VECTOR in lower:
         return EncoderMismatch(f"{doing}: the collection's vectors come from another encoder ({text})")

@@ -46,7 +46,8 @@ _SHOWN = 5
 class LoadSettings:
     """Bounds of a load. The client itself waits up to 15 s for a lost connection in each of the `attempts`.
 
-    `pause(seconds)` waits and may raise to stop; `progress(objects)` hears of every piece that arrived."""
+    `pause(seconds)` waits and may raise to stop; `progress(objects)` hears of every piece that arrived.
+    """
 
     pause: Callable[[float], None]
     progress: Callable[[int], None]
