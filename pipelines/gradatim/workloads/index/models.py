@@ -80,7 +80,11 @@ def fetch_models(ctx: RunContext, spec: RAGIndexSpec, stack: ExitStack) -> RunMo
 
 def _around(transformer: Path, prefix: str) -> int:
     """How many tokens of every input are not the text's: special ones and the prefix."""
-    return len(Tokenizer.from_file(str(transformer / "tokenizer.json")).encode(prefix).ids)
+    tokenizer = Tokenizer.from_file(str(transformer / "tokenizer.json"))
+    # A file may ask for padding to a fixed length: that would count as text.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return len(tokenizer.encode(prefix).ids)
 
 
 def _fingerprint(digest: str, embedding: Embedding) -> str:
