@@ -20,8 +20,6 @@ from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure, ReasonCount, ValidationSummary
 from gradatim.rag.store.rows import typed_metadata
 from gradatim.workloads.errors import WorkloadError, shorten
-from gradatim.workloads.expectations import validate_table
-from gradatim.workloads.expectations.suite import checks_of
 from gradatim.workloads.index.build import Build
 from gradatim.workloads.index.parsing import Parsed
 from gradatim.workloads.index.tables import Rejection, load_metadata
@@ -49,39 +47,41 @@ class Judgement:
 def judge_documents(build: Build, parsed: Parsed) -> Judgement:
     """Judge all documents. Raises WorkloadError Data/DataInvalid or Data/TooManyRejected with the summary and the reasons."""
     validation, suite = build.spec.validation, build.ctx.config.suite
-    columns = {column for check in checks_of(validation, suite) for column in check.columns}
     failed: list[Rejection] = []
-    if columns or validation.expectations or suite is not None:
-        table, documents = expectation_table(build, parsed.parts, with_text=not columns or "text" in columns)
-        judged = validate_table(table, validation, suite)
-        summary = judged.summary
-        for position, why in zip(judged.bad.nonzero()[0].tolist(), judged.why, strict=True):
-            place = table.slice(position, 1).select(["source", "file", "row"]).to_pylist()[0]
-            text = f"fails {why}"
-            failed.append(
-                Rejection(
-                    place["source"],
-                    place["file"],
-                    "validate",
-                    why[:128],
-                    text,
-                    row=place["row"],
-                    document=documents[position],
-                )
-            )
-        if judged.blocking:
-            reasons = reason_counts([*parsed.rejections, *failed])
-            more = f" (and {len(judged.blocking) - 1} more)" if len(judged.blocking) > 1 else ""
-            raise WorkloadError(
-                Failure.DATA, Reason.DATA_INVALID, judged.blocking[0] + more, validation=summary, rejections=reasons
-            )
-    else:
-        summary = ValidationSummary(success=True, rows=parsed.documents)
+    summary = ValidationSummary(success=True, rows=parsed.documents)
+    if validation.expectations or suite is not None:
+        summary, failed = _expectations(build, parsed)
     rejections = (*parsed.rejections, *failed)
     summary = summary.model_copy(update={"rejected": len(rejections), "rejections": reason_counts(rejections)})
     if validation.on_failure is OnFailure.QUARANTINE:
         _check_share(summary, parsed, validation.max_rejected_fraction)
     return Judgement(summary, frozenset(item.document for item in failed if item.document), rejections)
+
+
+def _expectations(build: Build, parsed: Parsed) -> tuple[ValidationSummary, list[Rejection]]:
+    # Imports pandas: two seconds that an index without expectations does not spend.
+    from gradatim.workloads.expectations import validate_table
+    from gradatim.workloads.expectations.suite import checks_of
+
+    validation, suite = build.spec.validation, build.ctx.config.suite
+    columns = {column for check in checks_of(validation, suite) for column in check.columns}
+    table, documents = expectation_table(build, parsed.parts, with_text=not columns or "text" in columns)
+    judged = validate_table(table, validation, suite)
+    failed: list[Rejection] = []
+    for position, why in zip(judged.bad.nonzero()[0].tolist(), judged.why, strict=True):
+        place = table.slice(position, 1).select(["source", "file", "row"]).to_pylist()[0]
+        where = {"row": place["row"], "document": documents[position]}
+        failed.append(Rejection(place["source"], place["file"], "validate", why[:128], f"fails {why}", **where))
+    if judged.blocking:
+        more = f" (and {len(judged.blocking) - 1} more)" if len(judged.blocking) > 1 else ""
+        raise WorkloadError(
+            Failure.DATA,
+            Reason.DATA_INVALID,
+            judged.blocking[0] + more,
+            validation=judged.summary,
+            rejections=reason_counts([*parsed.rejections, *failed]),
+        )
+    return judged.summary, failed
 
 
 def _check_share(summary: ValidationSummary, parsed: Parsed, most: float) -> None:
