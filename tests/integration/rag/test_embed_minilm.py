@@ -22,7 +22,7 @@ TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
     "",
     "naïve café 漢字 🙂 " * 7,
-    *(f"Sentence number {index} about subject {index % 5}. " * (1 + index % 17) for index in range(40)),
+    *(f"Sentence number {index} about subject {index % 5}. " * (1 + index % 17) for index in range(20)),
     "A text that is longer than the model reads. " * 80,
 ]
 FP32 = EmbedOptions(precision=Precision.FP32, device="cpu")
