@@ -42,6 +42,7 @@ def measure_index(
         raise MissingExtraError("index", "evaluating an index") from error
     try:
         found = [load.questions.parse_question(values, where) for values, where in _lines(questions)]
+        _all_different(found)
         uri = retriever.manifest.artifact_uri
         root = uri if uri.endswith("/") else f"{uri}/"
         config = StoreConfig(root=root, endpoint=place.endpoint, region=place.region)
@@ -55,11 +56,12 @@ def measure_index(
     except (load.errors.StoreError, OSError) as error:
         hint = "the version's artifact must be readable from here: run this where the artifact store is mounted"
         raise NotFoundError(f"the index's artifact cannot be read: {error}", hint=hint) from error
-    measured = []
+    cutoffs = sorted(set(ks))
+    rankings = []
     for number, question in enumerate(located, start=1):
-        measured.append(load.measure(retriever, question, units, sorted(ks)))
+        rankings.append(load.rank(retriever, question, units, cutoffs))
         on_progress(number, len(located))
-    return list(load.measures.summarise(measured))
+    return list(load.measures.summarise(load.measures.measure(rankings, cutoffs)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,13 @@ class _Library:
             retriever=import_module("gradatim.rag.retrieve.retriever"),
         )
 
-    def measure(self, retriever: Any, question: Any, units: Any, ks: list[int]) -> Any:
+    def rank(self, retriever: Any, located: Any, units: Any, ks: list[int]) -> Any:
         """Ask one question as the evaluation of a build does: a ranking is measured, so the order for prompts is left out."""
-        asked = question.question
-        depth = max(*ks, self.measures.SPAN_DEPTH)
-        query = self.retriever.Query(asked.text, depth, tenant=asked.tenant, overrides={"ordering": "score"})
-        hits = [self.units.unit_of(hit) for hit in retriever.answer(query).hits]
-        return self.measures.measure(hits, self.units.relevant_units(question, units), question.gold, ks)
+        question = located.question
+        depth = self.measures.depth(ks)
+        query = self.retriever.Query(question.text, depth, tenant=question.tenant, overrides={"ordering": "score"})
+        found = [self.units.unit_of(hit) for hit in retriever.answer(query).hits]
+        return self.measures.Ranking(question.id, found, self.units.relevant_units(located, units), located.gold)
 
 
 def _lines(path: Path) -> list[tuple[dict[str, Any], str]]:
@@ -121,3 +123,11 @@ def _lines(path: Path) -> list[tuple[dict[str, Any], str]]:
     if not found:
         raise ManifestError(f"{path} holds no questions; write one JSON object per line")
     return found
+
+
+def _all_different(questions: list[Any]) -> None:
+    seen: set[str] = set()
+    for question in questions:
+        if question.id in seen:
+            raise ManifestError(f"{question.place}: question id {question.id!r} occurs twice; ids must be unique")
+        seen.add(question.id)

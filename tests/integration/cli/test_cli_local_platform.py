@@ -19,6 +19,7 @@ from gradatim.platform import PlatformState
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 DOCUMENTS = Path.cwd() / "docs" / "reference"
+PIN = "Pin an index to one of its versions: queries switch to it, nothing is rebuilt."
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -51,7 +52,7 @@ def run(platform: PlatformState, tmp_path: Path) -> Run:
     return call
 
 
-def test_an_index_is_built_followed_and_asked(run: Run) -> None:
+def test_an_index_is_built_followed_and_asked(run: Run, tmp_path: Path) -> None:
     name = f"cli-{uuid.uuid4().hex[:6]}"
     assert run("apply", "-f", "-", stdin=index(name)).stdout == f"ragindex/{name} created\n"
     waited = run("wait", "ragindex", name, "--timeout", "4m")
@@ -72,6 +73,19 @@ def test_an_index_is_built_followed_and_asked(run: Run) -> None:
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "no passage found\n")
     wrong = run("index", "query", name, "x", "--filter", "colour=red")
     assert (wrong.returncode, wrong.stderr.startswith("error: filter field 'colour' is not known")) == (1, True)
+    asked_and_answered = {
+        "id": "1",
+        "question": "How do I pin an index?",
+        "gold": [{"document": "cli.md", "quote": PIN}],
+    }
+    (tmp_path / "q.jsonl").write_text(json.dumps(asked_and_answered) + "\n")
+    measured = json.loads(run("index", "evaluate", name, "--questions", "q.jsonl", "-k", "5", "-o", "json").stdout)
+    metrics = {m["name"]: m for m in measured}
+    assert {"ndcg@5", "recall@5", "precision@5", "mrr", "span_iou@10"} <= metrics.keys()
+    assert metrics["hit_rate@5"] == {"name": "hit_rate@5", "value": 1.0, "low": 1.0, "high": 1.0, "samples": 1}
+    (tmp_path / "q.jsonl").write_text(json.dumps(asked_and_answered | {"gold": [{"document": "x.md", "quote": "y"}]}))
+    refused = run("index", "evaluate", name, "--questions", "q.jsonl")
+    assert (refused.returncode, "gold document 'x.md' is not in the index" in refused.stderr) == (1, True)
     assert run("delete", "ragindex", name).returncode == 0
 
 
