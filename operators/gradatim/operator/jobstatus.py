@@ -75,6 +75,8 @@ def _stalled(facts: Facts, *, active: bool) -> tuple[Reason, str] | None:
     block, run = facts.decision.block, facts.decision.step.run
     if block is not None and block.stalled:
         return block.reason, block.message
+    if block is not None and block.reason is Reason.PROFILE_NOT_READY and facts.overdue:
+        return block.reason, block.message
     if facts.unknown and facts.overdue:
         return facts.unknown_reason, "; ".join(facts.unknown)
     if facts.failed is not None and not active and block is None and run is not None and run.trigger in ASKED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 from urllib.parse import unquote
 
 from pydantic import ValidationError
@@ -140,15 +140,15 @@ async def evidence(edges: Edges, identity: StoreIdentity, run: RunStatus, config
     if run.done or not run.attempts or run.attempts[-1].outcome in OVER:
         return Evidence(config=config)
     last = run.attempts[-1]
-    unknown: list[str] = []
+    unknown: list[DependencyError] = []
     observed: Observed | None = None
     try:
         runtime = await edges.runtime(identity)
         observed = await runtime.observe(attempt_name(run.name, last.number))
     except DependencyError as error:
-        unknown.append(error.message)
+        unknown.append(error)
     if config is None:
-        return Evidence(observed=observed, unknown=tuple(unknown))
+        return Evidence(observed=observed, **_unknown(unknown))
     attempt = config.model_copy(update={"attempt": last.number})
     progress = result = rejected = None
     unread = False
@@ -163,9 +163,19 @@ async def evidence(edges: Edges, identity: StoreIdentity, run: RunStatus, config
     except ResultRejected as error:
         rejected = str(error)
     except DependencyError as error:
-        unknown.append(error.message)
+        unknown.append(error)
         unread = True
-    return Evidence(config, observed, progress, result, rejected, tuple(unknown), unread)
+    return Evidence(config, observed, progress, result, rejected, unread=unread, **_unknown(unknown))
+
+
+class _Unknown(TypedDict):
+    unknown: tuple[str, ...]
+    unknown_reason: Reason
+
+
+def _unknown(errors: list[DependencyError]) -> _Unknown:
+    reason = errors[0].reason if errors else Reason.RETRYING
+    return {"unknown": tuple(e.message for e in errors), "unknown_reason": reason}
 
 
 def folder(body: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from gradatim.operator.passes import Context
 from gradatim.operator.queue import Key
 from gradatim.operator.runs.lifecycle import Block, Decision
 from gradatim.operator.runs.model import Evidence, Step, Submit
+from gradatim.operator.writing import fence
 
 Trouble = tuple[Reason, str]
 
@@ -52,6 +53,8 @@ async def act(
     run, troubles = decision.step.run, list[Trouble]()
     if identity is None or run is None:
         return decision, troubles
+    if decision.start is not None or decision.step.actions:
+        await fence(context, key, body)
     if decision.start is not None:
         try:
             if decision.replaced is not None:
@@ -72,6 +75,11 @@ async def act(
     if decision.step.run is not None and decision.step.run.done and decision.step.finished is not None:
         context.metrics.finished.labels(key.plural, decision.step.finished.outcome).inc()
     return dataclasses.replace(decision, step=dataclasses.replace(decision.step, run=run)), troubles
+
+
+def waits_for_profile(decision: Decision) -> bool:
+    """Return whether a dependency keeps the object waiting by way of its profile's probe."""
+    return decision.block is not None and decision.block.reason is Reason.PROFILE_NOT_READY
 
 
 def overdue(context: Context, key: Key, unknown: bool, now: datetime) -> bool:  # noqa: FBT001

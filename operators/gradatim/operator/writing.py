@@ -52,6 +52,14 @@ async def write(
     return Outcome(requeue=requeue, written=written["metadata"]["resourceVersion"])
 
 
+async def fence(context: Context, key: Key, body: Body) -> None:
+    """Make sure that `body` is the newest state before anything outside the API server follows from it. Raises `Conflict`.
+
+    Writing a status back as it was read changes nothing and is refused by its resourceVersion when somebody has written since.
+    """
+    await context.kube.put_status(ours(key.plural), body)
+
+
 def has_finalizer(body: Body) -> bool:
     """Return whether our finalizer is set. Pure."""
     return FINALIZER in body["metadata"].get("finalizers", [])

@@ -24,7 +24,7 @@ from gradatim.operator.queue import Key
 from gradatim.operator.reading import InvalidSpecError, typed, typed_status
 from gradatim.operator.runs.model import Evidence
 from gradatim.operator.runs.schedule import ScheduleError
-from gradatim.operator.writing import add_finalizer, has_finalizer, write
+from gradatim.operator.writing import add_finalizer, fence, has_finalizer, write
 
 RESOURCE = ours("datasets")
 
@@ -80,8 +80,10 @@ async def _pass(
     if decision.start is not None and around.profile is not None and not active:
         identity = identity_of(around.profile)  # the new Run is on the profile of now
     if planned.drop and identity is not None:
+        await fence(context, key, body)
         troubles += await _drop(context, body, identity, planned.drop)
-    late = running.overdue(context, key, bool(troubles or evidence.unknown), now)
+    unknown = bool(troubles or evidence.unknown) or running.waits_for_profile(planned.decision)
+    late = running.overdue(context, key, unknown, now)
     new = status(world, planned, runs, identity=identity, troubles=tuple(troubles), overdue=late)
     step = planned.decision.step
     ended = step.run is not None and step.run.done and known.run is not None and not known.run.done

@@ -44,7 +44,7 @@ def status(
         failed=failed,
         unknown=unknown,
         overdue=overdue,
-        unknown_reason=troubles[0][0] if troubles else Reason.RETRYING,
+        unknown_reason=troubles[0][0] if troubles else world.evidence.unknown_reason,
     )
     verdicts = [*jobstatus.common(facts), *_data(plan, old)]
     progress = jobstatus.throttled(

@@ -28,7 +28,7 @@ from gradatim.operator.ragindex.status import status
 from gradatim.operator.reading import InvalidSpecError, typed, typed_status
 from gradatim.operator.runs.model import Evidence
 from gradatim.operator.runs.schedule import ScheduleError
-from gradatim.operator.writing import add_finalizer, has_finalizer, write
+from gradatim.operator.writing import add_finalizer, fence, has_finalizer, write
 
 RESOURCE = ours("ragindices")
 
@@ -89,9 +89,10 @@ async def _pass(
     planned = dataclasses.replace(planned, decision=decision)
     if decision.start is not None and around.profile is not None and not active:
         identity = identity_of(around.profile)  # the new Run is on the profile of now
-    dropped, worse = await _vectors(context, body, world, planned, identity)
+    dropped, worse = await _vectors(context, key, body, world, planned, identity)
     troubles += more + worse
-    late = running.overdue(context, key, bool(troubles or evidence.unknown), now)
+    unknown = bool(troubles or evidence.unknown) or running.waits_for_profile(planned.decision)
+    late = running.overdue(context, key, unknown, now)
     new = status(world, planned, runs, identity=identity, dropped=dropped, troubles=tuple(troubles), overdue=late)
     delay = _delay(world, planned, known, running.retry_in(context, planned.decision.block, troubles))
     if identity is not None and known.history:
@@ -100,12 +101,13 @@ async def _pass(
 
 
 async def _vectors(
-    context: Context, body: Body, world: World, planned: Plan, identity: StoreIdentity | None
+    context: Context, key: Key, body: Body, world: World, planned: Plan, identity: StoreIdentity | None
 ) -> tuple[frozenset[str], list[running.Trouble]]:
     """Switch the alias and remove what nobody needs. Returns the digests whose collections are gone."""
     dropped: set[str] = set()
     if identity is None or not (planned.point_alias or planned.drop or planned.sweep or planned.forget):
         return frozenset(), []
+    await fence(context, key, body)
     metadata = world.index.metadata
     try:
         vectors = await context.edges.vectors(identity)

@@ -47,7 +47,7 @@ def status(
         failed=_failed(world, plan),
         unknown=tuple(m for _, m in troubles) + world.evidence.unknown,
         overdue=overdue,
-        unknown_reason=troubles[0][0] if troubles else Reason.RETRYING,
+        unknown_reason=troubles[0][0] if troubles else world.evidence.unknown_reason,
     )
     left = stale_in(world) if result is None else None
     degraded = left is not None and left.total_seconds() <= 0

@@ -44,6 +44,7 @@ class Evidence:
     rejected: str | None = None
     unknown: tuple[str, ...] = ()
     unread: bool = False
+    unknown_reason: Reason = Reason.RETRYING
 
 
 @dataclass(frozen=True, slots=True)
