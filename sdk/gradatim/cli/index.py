@@ -15,7 +15,7 @@ from gradatim.cli.options import Cluster, cluster_options, name_argument, output
 from gradatim.cli.output import say, show, table
 
 if TYPE_CHECKING:
-    from gradatim.client.search import IndexSearch, Passage
+    from gradatim.client.search import IndexSearch, Passage, SearchAnswer
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,7 +71,7 @@ def place_options(function: F) -> F:
 
 @index.command()
 @name_argument
-@click.argument("question")
+@click.argument("questions", metavar="QUESTION...", nargs=-1, required=True)
 @click.option(
     "-k", "--top", type=click.IntRange(1, 200), metavar="N", help="Passages to return. Default: the index's own."
 )
@@ -85,21 +85,31 @@ def query(  # noqa: PLR0913 - one parameter per option
     *,
     place: Place,
     name: str,
-    question: str,
+    questions: tuple[str, ...],
     top: int | None,
     filters: tuple[str, ...],
     tenant: str | None,
     explain: bool,
     output: str,
 ) -> None:
-    """Ask an index and print the passages it finds, with where they stand. Needs the extra `index`."""
+    """Ask an index and print the passages it finds, with where they stand. Needs the extra `index`.
+
+    Several questions are asked in turn; the model is loaded once.
+    """
     from gradatim.client.search import parse_filters
 
     conditions = parse_filters(filters)
     with place.open(name) as search:
-        answer = search.query(question, top, filters=conditions, tenant=tenant, explain=explain)
-    if show(answer.as_json(), output):
-        return
+        for question in questions:
+            answer = search.query(question, top, filters=conditions, tenant=tenant, explain=explain)
+            if show(answer.as_json(), output):
+                continue
+            if len(questions) > 1:
+                click.secho(f"\n{question}", bold=True)
+            _print_answer(answer, explain=explain)
+
+
+def _print_answer(answer: SearchAnswer, *, explain: bool) -> None:
     for number, passage in enumerate(answer.passages, start=1):
         _print_passage(number, passage)
     if not answer.passages:

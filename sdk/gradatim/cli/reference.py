@@ -1,11 +1,13 @@
 """Writes the reference of the command line (`docs/reference/cli.md`) from the commands themselves.
 
-Called by `make generate`, and by a test that fails when the page is not current. Pure: it runs no command.
+Called by `make generate` and `make verify`, and by a test. It runs no command and writes nothing but that page.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -43,3 +45,22 @@ def _entry(path: str, command: click.Command) -> str:
     context = click.Context(command, info_name=path, max_content_width=110, terminal_width=110)
     lines = command.get_help(context).splitlines()
     return "\n".join([f"## `{path}`", "", "```text", *(line.rstrip() for line in lines), "```", ""])
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page below the current folder; with `--check` only compare. Returns the exit code."""
+    page = Path("docs/reference/cli.md")
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("usage: python -m gradatim.cli.reference [--check]\n")
+        return 2
+    if not arguments:
+        page.write_text(render())
+        return 0
+    if page.is_file() and page.read_text() == render():
+        return 0
+    sys.stderr.write(f"error: {page} is not current: run `make generate`\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
