@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gradatim.api.meta import State
 from gradatim.api.reasons import ConditionType, Reason
-from gradatim.api.runstatus import Attempt, Outcome, Progress, RunStatus
+from gradatim.api.runstatus import Attempt, Outcome, Progress, RunStatus, ValidationSummary
 from gradatim.operator.conditions import Verdict
 from gradatim.operator.runs.attempts import GOOD
 from gradatim.operator.runs.lifecycle import Decision
@@ -112,6 +112,17 @@ def state(verdicts: list[Verdict], run: RunStatus | None, *, degraded: bool = Fa
     if reconciling.status and reconciling.reason in {Reason.CONCURRENCY_LIMIT, Reason.QUEUED}:
         return State.QUEUED
     return State.PENDING if reconciling.status or run is None else State.FAILED
+
+
+def data_valid(summary: ValidationSummary, noun: str, message: str, *, good: bool) -> Verdict:
+    """Return DataValid: True when nothing failed, or when quarantine took out what did; `message` is the Run's own."""
+    text = (
+        f"{summary.evaluated} expectations on {summary.rows} {noun}, {summary.failed} failed, "
+        f"{summary.rejected} {noun} rejected"
+    )
+    if summary.success or good:
+        return Verdict(ConditionType.DATA_VALID, True, Reason.SUCCEEDED, text)
+    return Verdict(ConditionType.DATA_VALID, False, Reason.DATA_INVALID, message or text)
 
 
 def shown(progress: Progress | None, run: RunStatus | None) -> Progress | None:

@@ -14,6 +14,8 @@ from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator.conditions import find
 from gradatim.operator.runs.lifecycle import Block
 
+NAMESPACE_NAME = "kubernetes.io/metadata.name"  # set by the API server on every namespace
+
 
 def identity_of(profile: ComputeProfile) -> StoreIdentity:
     """Return the addresses and Secret names that the profile stands for."""
@@ -73,6 +75,13 @@ def usable(
     selector = profile.spec.allowed_namespaces.selector.match_labels
     if any(namespace_labels.get(k) != v for k, v in selector.items()):
         return Block(Reason.PROFILE_NOT_ALLOWED, f"ComputeProfile {name!r} does not allow this namespace", stalled=True)
+    ray = profile.spec.runtime.ray_cluster
+    if ray is not None and not ray.shared_trust and NAMESPACE_NAME not in selector:
+        message = (
+            f"ComputeProfile {name!r} names a Ray cluster that cannot keep namespaces apart; the platform team has to "
+            f"admit exactly one by the label {NAMESPACE_NAME}, or to set sharedTrust"
+        )
+        return Block(Reason.PROFILE_NOT_ALLOWED, message, stalled=True)
     if workers > profile.spec.limits.max_workers:
         message = f"compute.workers is {workers}; the profile allows {profile.spec.limits.max_workers}"
         return Block(Reason.PROFILE_NOT_ALLOWED, message, stalled=True)

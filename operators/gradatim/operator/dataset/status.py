@@ -101,14 +101,8 @@ def _data(plan: Plan, old: DatasetStatus) -> list[Verdict]:
     if result is not None:
         found.append(sources_verdict(result.reason, step.message, good=result.outcome in {"Succeeded", "Unchanged"}))
         if result.validation is not None:
-            summary = result.validation
-            text = f"{summary.evaluated} expectations on {summary.rows} rows, {summary.failed} failed, {summary.rejected} rows rejected"
-            reason = Reason.SUCCEEDED if summary.success else Reason.DATA_INVALID
-            found.append(
-                Verdict(
-                    ConditionType.DATA_VALID, summary.success, reason, text if summary.success else step.message or text
-                )
-            )
+            good = result.outcome in {"Succeeded", "Unchanged"}
+            found.append(jobstatus.data_valid(result.validation, "rows", step.message, good=good))
     for kind in (ConditionType.SOURCES_RESOLVED, ConditionType.DATA_VALID):
         if find(old.conditions, kind) is None and all(v.type is not kind for v in found):
             found.append(Verdict(kind, None, Reason.PENDING))

@@ -161,10 +161,9 @@ def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]
         good = result.outcome in {"Succeeded", "Unchanged"}
         found[ConditionType.SOURCES_RESOLVED] = sources_verdict(result.reason, step.message, good=good)
         if result.validation is not None:
-            summary = result.validation
-            reason = Reason.SUCCEEDED if summary.success else Reason.DATA_INVALID
-            text = f"{summary.evaluated} expectations on {summary.rows} documents, {summary.failed} failed"
-            found[ConditionType.DATA_VALID] = Verdict(ConditionType.DATA_VALID, summary.success, reason, text)
+            found[ConditionType.DATA_VALID] = jobstatus.data_valid(
+                result.validation, "documents", step.message, good=good
+            )
         elif good:
             found[ConditionType.DATA_VALID] = Verdict(ConditionType.DATA_VALID, True, Reason.NOT_REQUESTED)
         built_reason = Reason.UNCHANGED if result.outcome == "Unchanged" else Reason.SUCCEEDED
