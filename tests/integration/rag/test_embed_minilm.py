@@ -25,7 +25,7 @@ TEXTS = [
     *(f"Sentence number {index} about subject {index % 5}. " * (1 + index % 17) for index in range(20)),
     "A text that is longer than the model reads. " * 80,
 ]
-FP32 = EmbedOptions(precision=Precision.FP32, device="cpu")
+FP32 = EmbedOptions(precision=Precision.FP32, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_bf16_is_within_a_hundredth_cosine(minilm: Path, oracle: np.ndarray) -> 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
 def test_a_vector_does_not_depend_on_the_batch(minilm: Path, precision: Precision) -> None:
-    encoder = Encoder(minilm, EmbedOptions(precision=precision, device="cpu"))
+    encoder = Encoder(minilm, EmbedOptions(precision=precision, device="cpu", threads=1))
     together = encoder.encode(TEXTS)
     alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
     shuffled = encoder.encode(TEXTS[::-1])[::-1]
