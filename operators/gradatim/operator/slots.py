@@ -26,6 +26,8 @@ class Slots:
         if limit.total is None and limit.per_namespace is None:
             return True
         active = self._active.setdefault(profile, set())
+        if key in active:
+            return True  # a start that did not come to its status write: it still holds the slot it was given
         waiting = self._waiting.setdefault(profile, {})
         running = Counter(k.namespace for k in active)
         waiting.setdefault(key, None)
