@@ -80,6 +80,9 @@ def _without_result(attempt: Attempt, evidence: Evidence, rules: Rules) -> Attem
     observed, settings, now = evidence.observed, rules.settings, rules.now
     if attempt.outcome is Outcome.RECORDED and observed is not None and observed.phase is Phase.ABSENT:
         return attempt  # never started, however long ago it was recorded
+    if attempt.outcome is Outcome.RECORDED and observed is not None and observed.phase not in ENDED:
+        # It may have been handed over long after it was recorded: its time runs from now, and it is not given up while it is seen.
+        return attempt.model_copy(update={"outcome": Outcome.RUNNING, "started_at": rfc3339(now)})
     if _past_fence(attempt, rules) and not _ended(evidence) and not evidence.unread:
         return _gone(attempt, rules)
     if observed is None:
