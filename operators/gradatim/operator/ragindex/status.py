@@ -13,7 +13,7 @@ from gradatim.api.run import RunResult
 from gradatim.api.runstatus import Metrics, StoreIdentity
 from gradatim.operator import jobstatus
 from gradatim.operator.clock import rfc3339, since
-from gradatim.operator.conditions import Verdict, find, merged, reason_of
+from gradatim.operator.conditions import Verdict, clipped, find, merged, reason_of
 from gradatim.operator.dataset.status import sources_verdict
 from gradatim.operator.jobstatus import Facts
 from gradatim.operator.ragindex.plan import Plan, World, stale_in
@@ -204,7 +204,7 @@ def _degraded(world: World, *, degraded: bool) -> list[Verdict]:
 def _candidate(plan: Plan) -> Candidate | None:
     run = plan.decision.step.run
     if run is not None and not run.done:
-        return Candidate(run=run.name, message=plan.decision.step.message)
+        return Candidate(run=run.name, message=clipped(plan.decision.step.message))
     newest = plan.history[0] if plan.history else None
     if newest is not None and not newest.passed and run is not None and newest.run == run.name:
         refused = next((g.message for g in newest.gates if not g.passed), "")
