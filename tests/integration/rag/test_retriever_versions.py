@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import weaviate
 from tests.support.platform import WeaviateServer
 
 from gradatim.api.ragindex import VectorIndex
-from gradatim.rag.retrieve.candidates import Vector
+from gradatim.rag.retrieve.candidates import Vector, Vectors
 from gradatim.rag.retrieve.retriever import Models, QueryEncoder, Reranker, Retriever
 from gradatim.rag.store.connection import VectorStoreAddress, connected
 from gradatim.rag.store.errors import CollectionNotFound, EncoderMismatch, ManifestError
@@ -31,7 +31,10 @@ class HashEncoder:
 
     digest: str
 
-    def encode_query(self, text: str) -> Vector:
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return np.stack([self.encode(text) for text in texts])
+
+    def encode(self, text: str) -> Vector:
         seed = int.from_bytes(hashlib.sha256((self.digest + text).encode()).digest()[:8], "big")
         return np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32)
 
@@ -75,7 +78,7 @@ class Versions:
             CollectionDesign(writer.name, manifest.vector_name, VectorIndex(), (), False, manifest.to_description())
         )
         rows = [
-            (IndexRow(str(uuid.uuid4()), f"d{n}", "s", f"{n}.md", 0, 0, len(text), text), encoder.encode_query(text))
+            (IndexRow(str(uuid.uuid4()), f"d{n}", "s", f"{n}.md", 0, 0, len(text), text), encoder.encode(text))
             for n, text in enumerate(texts)
         ]
         writer.sync(rows)

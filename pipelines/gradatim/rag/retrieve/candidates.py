@@ -14,6 +14,7 @@ import numpy.typing as npt
 from gradatim.rag.store.rows import IndexRow, TypedValue
 
 Vector = npt.NDArray[np.float32]
+Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradatim.rag.rerank import CrossEncoderReranker
-from gradatim.rag.retrieve.candidates import Vector
+from gradatim.rag.retrieve.candidates import Vectors
 from gradatim.rag.retrieve.retriever import Models, QueryEncoder, Reranker
 from gradatim.rag.store.manifest import EncoderInfo
 
@@ -33,13 +33,12 @@ class SharedEncoder:
         """Return `sha256:…`, as manifests carry it."""
         return "sha256:" + self.encoder.fingerprint
 
-    def encode_query(self, text: str) -> Vector:
-        """Return the vector of a question, shape (dimension,)."""
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of questions, shape (texts, dimension)."""
         from gradatim.rag.embed import Kind
 
         with self._lock:
-            found: Vector = self.encoder.encode([text], Kind.QUERY)[0]
-        return found
+            return self.encoder.encode(texts, Kind.QUERY)
 
 
 @dataclass(slots=True)

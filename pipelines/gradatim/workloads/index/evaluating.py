@@ -16,7 +16,7 @@ from gradatim.api.base import Digest, ReadModel
 from gradatim.api.ragindex import RAGIndexSpec, Retrieval
 from gradatim.api.run import canonical_digest
 from gradatim.api.runstatus import Metrics
-from gradatim.rag.retrieve.candidates import Hit
+from gradatim.rag.retrieve.candidates import Hit, Vector
 from gradatim.rag.retrieve.retriever import Query, Retriever
 from gradatim.workloads.errors import StoreError
 from gradatim.workloads.index.artifact import CHUNKS_FILE, DOCUMENTS_FILE, EVALUATION, Artifact
@@ -106,9 +106,10 @@ def evaluate(build: Build, artifact: Artifact, retriever: Retriever, questions: 
     wanted = {gold.document for question in located for gold in question.gold}
     units = units_of_documents(ParquetRows(build.ctx.store, artifact.file(CHUNKS_FILE)), wanted)
     answers: list[tuple[LocatedQuestion, list[Hit], Ranking]] = []
-    for question in located:
+    vectors = retriever.encode([question.question.text for question in located])
+    for question, vector in zip(located, vectors, strict=True):
         build.ctx.check_stop()
-        hits = _ask(retriever, question.question, depth(ks))
+        hits = _ask(retriever, question.question, vector, depth(ks))
         ranking = Ranking(
             question.question.id, [unit_of(hit) for hit in hits], relevant_units(question, units), question.gold
         )
@@ -128,9 +129,9 @@ def evaluate(build: Build, artifact: Artifact, retriever: Retriever, questions: 
     return metrics
 
 
-def _ask(retriever: Retriever, question: Question, count: int) -> list[Hit]:
+def _ask(retriever: Retriever, question: Question, vector: Vector, count: int) -> list[Hit]:
     """Ask one question. A ranking is measured, so the order for prompts is left out."""
-    query = Query(question.text, count, tenant=question.tenant, overrides={"ordering": "score"})
+    query = Query(question.text, count, tenant=question.tenant, overrides={"ordering": "score"}, vector=vector)
     return list(retriever.answer(query).hits)
 
 

@@ -27,7 +27,7 @@ def unchanged_output(
 ) -> IndexOutput | None:
     """Return the output of the previous version if nothing has to be done; None if the index must be built or measured.
 
-    Needs the same resolved digest, the same questions, a readable artifact, and a collection with this version and the right count.
+    Needs the same resolved digest, the same questions and cut-offs, a readable artifact, and a collection with this version and the right count.
     """
     inputs = inputs_of(ctx.config)
     previous = inputs.previous
@@ -40,8 +40,10 @@ def unchanged_output(
     except (NotFound, StoreError, pa.ArrowInvalid) as error:
         log.warning("building again, the previous artifact cannot be read: %s", error)
         return None
-    if report is not None and report.questions_digest != questions_digest:
-        return None
+    evaluation = ctx.config.index.evaluation if ctx.config.index else None
+    if report is not None and evaluation is not None:
+        if report.questions_digest != questions_digest or report.k != sorted(evaluation.k):
+            return None
     if manifest.digest != previous.digest or not _is_loaded(address, previous.collection, manifest):
         return None
     return _output(manifest, artifact, previous.collection, report)
