@@ -21,7 +21,7 @@ from gradatim.api.build import (
 from gradatim.api.ragindex import IndexVersion, Promotion, RAGIndex, RAGIndexStatus
 from gradatim.api.reasons import Reason
 from gradatim.api.run import PreviousVersion, RunConfig, RunObject
-from gradatim.api.runstatus import RunStatus
+from gradatim.api.runstatus import GateVerdict, Metrics, RunStatus
 from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.naming import version_label
 from gradatim.operator.observing import Surrounding
@@ -34,6 +34,7 @@ from gradatim.operator.settings import RunSettings
 
 IGNORED = frozenset({"suspend", "refresh", "retry", "compute", "activeDeadlineSeconds", "versions", "retrieval"})
 HISTORY = 10
+RESTORE_PAUSE = 3600.0  # seconds between a restore and the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,10 @@ def _lost(world: World) -> Trigger | None:
     if wanted is None or run is None or not run.done or world.aliases.present is not False:
         return None
     if run.trigger == "restore":
-        return None  # it has been tried: a second try would not find more
+        # It has been tried just now: a second try would not find more. Lost again later, it is built again.
+        ended = run.attempts[-1].finished_at if run.attempts else None
+        if not run.succeeded or since(ended, world.now) < RESTORE_PAUSE:
+            return None
     return Trigger(f"restore/{wanted.digest}/{run.name}", "restore")
 
 
@@ -211,14 +215,19 @@ def _with_result(world: World, decision: Decision) -> tuple[tuple[IndexVersion, 
     """Return the history with the Run's result laid on top, the number of versions built, and why its gates failed."""
     status, result = world.status, decision.step.finished
     history = tuple(status.history)
-    if result is None or result.outcome != "Succeeded" or result.index is None:
+    if result is None or result.index is None:
         return history, status.versions_built, None
     output = result.index
-    evaluation = world.index.spec.evaluation
-    baseline = status.active.metrics if status.active else None
-    verdicts = gates.judge(evaluation.gates if evaluation else [], output.metrics, baseline)
-    good = gates.passed(verdicts)
     before = next((v for v in history if v.digest == output.digest), None)
+    if result.outcome == "Unchanged" and before is not None:
+        # Nothing was built or measured, but the gates may be others now.
+        verdicts, failure = _judged(world, before.metrics)
+        judged = before.model_copy(update={"gates": verdicts})
+        return tuple(judged if v.digest == before.digest else v for v in history), status.versions_built, failure
+    if result.outcome != "Succeeded":
+        return history, status.versions_built, None
+    verdicts, failure = _judged(world, output.metrics)
+    good = failure is None
     # What passed once goes on serving: a gate that is stricter now does not bring back an older version.
     proven = before is not None and before.passed and not before.collection_dropped
     retired = None if good else before.retired_at if before is not None and proven else rfc3339(world.now)
@@ -242,8 +251,15 @@ def _with_result(world: World, decision: Decision) -> tuple[tuple[IndexVersion, 
         generation=decision.step.run.generation if decision.step.run else 0,
     )
     older = tuple(v for v in history if v.digest != version.digest and v.collection != version.collection)
-    failure = None if good else (gates.failed_reason(verdicts), gates.summary(verdicts))
     return (version, *older), built, failure
+
+
+def _judged(world: World, metrics: Metrics) -> tuple[list[GateVerdict], tuple[Reason, str] | None]:
+    """Return the verdicts of the gates of now, and why they failed."""
+    evaluation, active = world.index.spec.evaluation, world.status.active
+    verdicts = gates.judge(evaluation.gates if evaluation else [], metrics, active.metrics if active else None)
+    failed = not gates.passed(verdicts)
+    return verdicts, (gates.failed_reason(verdicts), gates.summary(verdicts)) if failed else None
 
 
 def _desired(

@@ -42,7 +42,7 @@ def status(
     facts = Facts(
         decision=_with_promotion(world, plan, active),
         suspended=world.index.spec.suspend,
-        serving=active is not None,
+        serving=active is not None and not _lost(world, active),
         serving_message="" if active is None else _serving(active),
         failed=_failed(world, plan),
         unknown=tuple(m for _, m in troubles) + world.evidence.unknown,
@@ -107,17 +107,23 @@ def _active(world: World, history: list[IndexVersion]) -> IndexVersion | None:
     return next((v for v in history if v.collection == at), world.status.active)
 
 
+def _lost(world: World, active: IndexVersion) -> bool:
+    """Return whether the vector store itself said that the collection which should serve is not there."""
+    promoted = world.status.promotion
+    return world.aliases.present is False and promoted is not None and promoted.collection == active.collection
+
+
 def _with_promotion(world: World, plan: Plan, active: IndexVersion | None) -> Decision:
     """Say that the alias is about to move, when nothing else is in the way."""
     decision, wanted = plan.decision, plan.desired
     run = decision.step.run
     if decision.block is not None or wanted is None or (run is not None and not run.done):
         return decision
-    if active is not None and active.digest == wanted.digest:
-        return decision
     if world.aliases.present is False:
         message = f"collection {wanted.collection} of {wanted.label} is missing from the vector store"
         return dataclasses.replace(decision, block=Block(Reason.ARTIFACT_CORRUPT, message, stalled=True))
+    if active is not None and active.digest == wanted.digest:
+        return decision
     return dataclasses.replace(decision, block=Block(Reason.PROMOTING, f"switching the alias to {wanted.label}"))
 
 

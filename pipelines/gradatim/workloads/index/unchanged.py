@@ -41,9 +41,9 @@ def unchanged_output(
         log.warning("building again, the previous artifact cannot be read: %s", error)
         return None
     evaluation = ctx.config.index.evaluation if ctx.config.index else None
-    if report is not None and evaluation is not None:
-        if report.questions_digest != questions_digest or report.k != sorted(evaluation.k):
-            return None
+    cutoffs = sorted(evaluation.k) if evaluation else []
+    if report is not None and (report.questions_digest, report.k) != (questions_digest, cutoffs):
+        return None
     if manifest.digest != previous.digest or not _is_loaded(address, previous.collection, manifest):
         return None
     return _output(manifest, artifact, previous.collection, report)
