@@ -284,7 +284,7 @@ class Instant:
         return {p.stem for p in (self.folder / "submissions").glob("*.json")}
 
 
-@dataclass
+@dataclass(repr=False)
 class Operator:
     """One operator process."""
 
@@ -363,7 +363,7 @@ def _free_port() -> int:
     return next(port for port in _PORTS if is_free(port))
 
 
-@dataclass
+@dataclass(repr=False)
 class Bench:
     """A platform with proxies, an instant runtime and any number of operators."""
 
@@ -438,6 +438,21 @@ class Bench:
         made = await self.cluster.merge(*key, patch, subresource)
         version = int(made["metadata"]["resourceVersion"])
         return await self.watcher.until(key, lambda o: int(o["metadata"]["resourceVersion"]) >= version, "seen")
+
+    async def replace(self, key: tuple[str, str, str], spec: Body) -> Body:
+        """Give an object another spec as a whole, and wait until the watcher has seen it."""
+        while True:
+            body = await self.cluster.get(*key)
+            try:
+                made = await self.cluster.call(
+                    "PUT", f"{PATHS[key[0]].format(ns=key[1])}/{key[2]}", body | {"spec": spec}
+                )
+            except aiohttp.ClientResponseError as error:
+                if error.status != 409:
+                    raise
+                continue
+            version = int(made["metadata"]["resourceVersion"])
+            return await self.watcher.until(key, lambda o: int(o["metadata"]["resourceVersion"]) >= version, "seen")
 
     async def settled(self, key: tuple[str, str, str], what: str = "settled", seconds: float = WAIT) -> Body:
         """Return the object once kstatus calls it Current or Failed."""
