@@ -46,7 +46,7 @@ def common(facts: Facts) -> list[Verdict]:
     progress = (decision.step.reason, decision.step.message)
     if block is not None:
         progress = (block.reason, block.message)
-    elif facts.unknown:
+    if facts.unknown and (block is None or block.reason is Reason.PROMOTING):
         progress = (facts.unknown_reason, "; ".join(facts.unknown))
     found = [
         Verdict(ConditionType.RECONCILING, reconciling, *(progress if reconciling else (Reason.SUCCEEDED, ""))),
