@@ -56,7 +56,10 @@ def config_map(owner: Body, config: RunConfig) -> Body:
 
 
 async def freeze(kube: Kube, owner: Body, config: RunConfig) -> RunConfig:
-    """Create the ConfigMap, or return what an earlier pass froze under the same name. Raises `WillNeverWork` on a foreign one."""
+    """Create the ConfigMap; one that an earlier pass made of the same inputs will do. Raises `WillNeverWork` on a foreign one.
+
+    One of ours with other content is removed and made anew: status is not bound to it, so that no attempt was started with it.
+    """
     namespace = owner["metadata"]["namespace"]
     try:
         await kube.create(CONFIG_MAPS, namespace, config_map(owner, config))
@@ -66,7 +69,9 @@ async def freeze(kube: Kube, owner: Body, config: RunConfig) -> RunConfig:
             raise WillNeverWork(Reason.NAME_CONFLICT, found.conflict) from None
         if found.config is None:
             raise TryLater(f"ConfigMap {config.run!r} vanished between two reads") from None
-        return found.config
+        if found.digest != config.digest and found.body is not None:
+            await kube.delete(CONFIG_MAPS, found.body)
+            raise TryLater(f"ConfigMap {config.run!r} held other inputs and is made anew") from None
     return config
 
 

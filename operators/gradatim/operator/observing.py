@@ -19,7 +19,15 @@ from gradatim.api.common import Validation
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.dataset import Dataset
 from gradatim.api.reasons import Reason
-from gradatim.api.run import ResolvedDataset, RunConfig, Stamp, SuiteDocument, attempt_name, object_path
+from gradatim.api.run import (
+    ResolvedDataset,
+    RunConfig,
+    Stamp,
+    SuiteDocument,
+    attempt_name,
+    document_digest,
+    object_path,
+)
 from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator.edges import Edges
 from gradatim.operator.errors import DependencyError, WillNeverWork
@@ -108,17 +116,22 @@ async def _suite(kube: Kube, namespace: str, name: str) -> SuiteDocument | Block
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """The frozen inputs of a Run: the ConfigMap as read and what it holds."""
+    """The frozen inputs of a Run: the ConfigMap as read, what it holds, and the digest of that."""
 
     body: Body | None
     config: RunConfig | None
     conflict: str | None = None
+    digest: str | None = None
 
 
-async def frozen(kube: Kube, namespace: str, uid: str, run: str) -> Frozen:
-    """Read the ConfigMap of a Run. A foreign one under that name is a conflict, never ours to change."""
-    body = await kube.find(CONFIG_MAPS, namespace, run)
-    return read_frozen(body, uid, run)
+async def frozen(kube: Kube, namespace: str, uid: str, run: RunStatus) -> Frozen:
+    """Read the ConfigMap of a Run. A foreign one under that name is a conflict, never ours to change.
+
+    One that holds something else than status bound the Run to counts as absent: whoever may write ConfigMaps in a namespace could otherwise
+    choose the limits, the store and the Secrets of a Run.
+    """
+    found = read_frozen(await kube.find(CONFIG_MAPS, namespace, run.name), uid, run.name)
+    return found if found.digest == run.config_digest else Frozen(found.body, None, found.conflict)
 
 
 def read_frozen(body: Body | None, uid: str, run: str) -> Frozen:
@@ -128,11 +141,13 @@ def read_frozen(body: Body | None, uid: str, run: str) -> Frozen:
     if not is_owned_by(body, uid):
         return Frozen(body, None, f"ConfigMap {run!r} belongs to somebody else; remove or rename it")
     try:
-        return Frozen(body, RunConfig.model_validate_json(body.get("data", {}).get(CONFIG_KEY, "")))
-    except ValidationError as error:
-        return Frozen(
-            body, None, f"ConfigMap {run!r} does not hold a RunConfig of this release: {error.error_count()} errors"
-        )
+        document = json.loads(body.get("data", {}).get(CONFIG_KEY, ""))
+        config = RunConfig.model_validate_json(json.dumps(document))  # what is digested is what is used
+    except (ValueError, RecursionError):
+        return Frozen(body, None, f"ConfigMap {run!r} does not hold a RunConfig of this release; remove it")
+    # Over the document, not over the model: another release has other defaults, and an upgrade must not restart a Run.
+    digest = document_digest(document)
+    return Frozen(body, config, digest=digest if digest == config.digest else "")
 
 
 async def evidence(edges: Edges, identity: StoreIdentity, run: RunStatus, config: RunConfig | None) -> Evidence:

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import json
 import zlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -147,10 +148,12 @@ def canonical_digest(value: object) -> str:
 
 def config_digest(config: RunConfig) -> str:
     """Return the digest that binds a Run's attempts: everything but the attempt's number."""
-    document: dict[str, Any] = config.model_dump(mode="json", by_alias=True, exclude_none=True)
-    document.pop("attempt", None)
-    document.pop("digest", None)
-    return canonical_digest(document)
+    return document_digest(config.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def document_digest(document: Mapping[str, Any]) -> str:
+    """Return `config_digest` of a config in its JSON form, of whatever release it is."""
+    return canonical_digest({k: v for k, v in document.items() if k not in {"attempt", "digest"}})
 
 
 def packed(config_json: str, limit: int) -> str:

@@ -120,7 +120,7 @@ def frozen_inputs(world: World, run: RunStatus) -> RunConfig:
             namespace=metadata.namespace or "",
             name=metadata.name,
             uid=metadata.uid or "",
-            generation=metadata.generation or 0,
+            generation=run.generation,  # of the Run: inputs that are frozen again are the same
         ),
         run=run.name,
     )

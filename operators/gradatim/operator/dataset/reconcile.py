@@ -59,7 +59,7 @@ async def _pass(
     identity = identity_now(known.store, around.profile, active=active)
     evidence = Evidence()
     if active and known.run is not None and identity is not None:
-        held = await observing.frozen(context.kube, key.namespace, dataset.metadata.uid or "", known.run.name)
+        held = await observing.frozen(context.kube, key.namespace, dataset.metadata.uid or "", known.run)
         if held.conflict is not None:
             raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
         evidence = await observing.evidence(context.edges, identity, known.run, held.config)

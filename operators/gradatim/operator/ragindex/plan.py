@@ -176,7 +176,7 @@ def frozen_inputs(world: World, run: RunStatus, *, force: bool) -> RunConfig:
             namespace=metadata.namespace or "",
             name=metadata.name,
             uid=metadata.uid or "",
-            generation=metadata.generation or 0,
+            generation=run.generation,  # of the Run: inputs that are frozen again are the same
         ),
         run=run.name,
     )

@@ -66,7 +66,7 @@ async def _pass(
     alias = alias_name(key.namespace, key.name, uid)
     evidence = Evidence()
     if active and known.run is not None and identity is not None:
-        held = await observing.frozen(context.kube, key.namespace, uid, known.run.name)
+        held = await observing.frozen(context.kube, key.namespace, uid, known.run)
         if held.conflict is not None:
             raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
         evidence = await observing.evidence(context.edges, identity, known.run, held.config)
