@@ -278,7 +278,9 @@ JUDGED: list[tuple[str, Attempt, Evidence, bool, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("before", "evidence", "asked", "changes"), [c[1:] for c in JUDGED], ids=[c[0] for c in JUDGED])
+@pytest.mark.parametrize(
+    ("before", "evidence", "asked", "changes"), [c[1:] for c in JUDGED], ids=[c[0] for c in JUDGED]
+)
 def test_an_attempt_as_the_evidence_shows_it(
     before: Attempt, evidence: Evidence, asked: bool, changes: dict[str, Any]
 ) -> None:

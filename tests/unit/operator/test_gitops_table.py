@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +19,10 @@ from gradatim.operator.runs.model import Step
 
 C = ConditionType
 GATE = (Reason.GATE_FAILED, "ndcg@10 is 0.4, misses min 0.5 by 0.1")
-UNREACHABLE = {"unknown": ("Weaviate answered with status 500",), "unknown_reason": Reason.VECTOR_STORE_UNREACHABLE}
+UNREACHABLE: dict[str, Any] = {
+    "unknown": ("Weaviate answered with status 500",),
+    "unknown_reason": Reason.VECTOR_STORE_UNREACHABLE,
+}
 
 
 def run(trigger: str = "generation", *, done: bool = True, succeeded: bool = True) -> RunStatus:
@@ -272,12 +276,12 @@ def test_events(old: list[Condition], new: list[Condition], expected: list[str])
 
 
 def test_the_same_event_has_the_same_name_and_bad_news_is_a_warning() -> None:
-    from datetime import UTC, datetime
-
     about = {"kind": "Dataset", "metadata": {"name": "one", "uid": "u", "namespace": "a", "resourceVersion": "7"}}
     now = datetime(2026, 1, 1, tzinfo=UTC)
     bad = body_of(about, condition("Stalled", "True", "DataInvalid"), now)
-    assert bad["metadata"]["name"] == body_of(about, condition("Stalled", "True", "DataInvalid"), now)["metadata"]["name"]
+    assert (
+        bad["metadata"]["name"] == body_of(about, condition("Stalled", "True", "DataInvalid"), now)["metadata"]["name"]
+    )
     kinds = {
         "bad": bad["type"],
         "good": body_of(about, condition("Ready", "True"), now)["type"],

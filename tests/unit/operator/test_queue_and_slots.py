@@ -87,7 +87,9 @@ async def test_failures_back_off_until_a_good_pass() -> None:
     queue.close()
 
 
-@pytest.mark.parametrize(("failures", "chance", "expected"), [(1, 0.0, 0.5), (1, 1.0, 1.0), (4, 0.5, 6.0), (99, 1.0, 300.0)])
+@pytest.mark.parametrize(
+    ("failures", "chance", "expected"), [(1, 0.0, 0.5), (1, 1.0, 1.0), (4, 0.5, 6.0), (99, 1.0, 300.0)]
+)
 def test_the_back_off_is_exponential_with_jitter_above_the_half(failures: int, chance: float, expected: float) -> None:
     assert Backoff().delay(failures, lambda: chance) == expected
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gradatim.api.base import ApiModel
 from gradatim.api.common import Schedule
 from gradatim.api.dataset import DatasetSpec
 from gradatim.api.meta import ANNOTATION_REQUESTED_AT, ObjectMeta
@@ -78,9 +79,7 @@ DUE: list[tuple[str, Schedule | None, str, str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("schedule", "last", "now", "expected"), [c[1:] for c in DUE], ids=[c[0] for c in DUE]
-)
+@pytest.mark.parametrize(("schedule", "last", "now", "expected"), [c[1:] for c in DUE], ids=[c[0] for c in DUE])
 def test_the_tick_that_is_due(schedule: Schedule | None, last: str, now: str, expected: str | None) -> None:
     found = due_tick(schedule, "u", at(last), at(now))
     assert found == (None if expected is None else at(expected))
@@ -131,9 +130,7 @@ def known(**more: Any) -> Known:
     requested = more.pop("requested", None)
     annotations = {} if requested is None else {ANNOTATION_REQUESTED_AT: requested}
     created = "2026-01-01T00:00:00Z"
-    metadata = ObjectMeta(
-        name="one", uid="u", generation=2, creation_timestamp=created, annotations=annotations
-    )
+    metadata = ObjectMeta(name="one", uid="u", generation=2, creation_timestamp=created, annotations=annotations)
     base: dict[str, Any] = {"spec_digest": "d", "run": finished(), "schedule": None}
     return Known(metadata=metadata, **(base | {"last_tick": None, "last_requested": None} | more))
 
@@ -214,7 +211,13 @@ def test_only_an_active_run_can_be_superseded() -> None:
     assert not superseded(known(run=finished(done=False)))
 
 
-MODELS = {"Dataset": (DatasetSpec, dataset_plan.IGNORED), "RAGIndex": (RAGIndexSpec, ragindex_plan.IGNORED)}
+MODELS: dict[str, tuple[type[ApiModel], frozenset[str]]] = {
+    "Dataset": (DatasetSpec, dataset_plan.IGNORED),
+    "RAGIndex": (RAGIndexSpec, ragindex_plan.IGNORED),
+}
+    "Dataset": (DatasetSpec, dataset_plan.IGNORED),
+    "RAGIndex": (RAGIndexSpec, ragindex_plan.IGNORED),
+}
 
 
 @pytest.mark.parametrize("case", json.loads(GOLDEN.read_text()), ids=lambda c: c["case"])
