@@ -215,9 +215,6 @@ MODELS: dict[str, tuple[type[ApiModel], frozenset[str]]] = {
     "Dataset": (DatasetSpec, dataset_plan.IGNORED),
     "RAGIndex": (RAGIndexSpec, ragindex_plan.IGNORED),
 }
-    "Dataset": (DatasetSpec, dataset_plan.IGNORED),
-    "RAGIndex": (RAGIndexSpec, ragindex_plan.IGNORED),
-}
 
 
 @pytest.mark.parametrize("case", json.loads(GOLDEN.read_text()), ids=lambda c: c["case"])
