@@ -34,9 +34,9 @@ def profile(name: str = "default", *, ready: str = "True", **spec: Any) -> Compu
 
 
 HOME = identity_of(profile())
-LABELS = {"allowedNamespaces": {"selector": {"matchLabels": {"team": "ml"}}}}
-ELSEWHERE = {"artifactStore": {"root": "file:///t/{namespace}/"}}
-NO_VECTORS = {"vectorStore": None}
+LABELS: dict[str, Any] = {"allowedNamespaces": {"selector": {"matchLabels": {"team": "ml"}}}}
+ELSEWHERE: dict[str, Any] = {"artifactStore": {"root": "file:///t/{namespace}/"}}
+NO_VECTORS: dict[str, Any] = {"vectorStore": None}
 USABLE: list[tuple[str, ComputeProfile | None, StoreIdentity | None, dict[str, Any], str | None, bool]] = [
     ("a ready one can be used", profile(), None, NOTHING, None, False),
     ("again too", profile(), HOME, NOTHING, None, False),
