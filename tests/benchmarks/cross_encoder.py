@@ -48,6 +48,7 @@ def make(base: Path, target: Path, layers: int) -> Any:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, num_hidden_layers=layers)
     tokenizer = AutoTokenizer.from_pretrained(base, model_max_length=MAX_TOKENS)
@@ -77,7 +78,7 @@ def train(base: Path, target: Path, pairs: Sequence[Pair], settings: Training) -
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-            found.append(float(loss))
+            found.append(loss.item())
         losses.append(round(sum(found) / len(found), 4))
         say(f"cross-encoder epoch {epoch + 1}: loss {losses[-1]}")
     _save(model.eval(), tokenizer, target)

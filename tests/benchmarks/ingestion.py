@@ -194,7 +194,7 @@ def unit(vectors: Any) -> Any:
 def main() -> None:
     """Parse, measure, write."""
     parser = parser_of(NAME, __doc__)
-    parser.add_argument("--chars", type=int, default=100_000, help="characters taken of each corpus")
+    parser.add_argument("--chars", type=int, default=60_000, help="characters taken of each corpus")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="which systems, separated by commas")
     parser.add_argument("--words", type=int, default=None, help="words per Haystack chunk; default: for equal chunks")
     options = parser.parse_args()

