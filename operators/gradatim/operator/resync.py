@@ -16,7 +16,7 @@ from gradatim.api.kinds import KINDS
 from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER
 from gradatim.operator import clock
 from gradatim.operator.applying import MANAGER
-from gradatim.operator.kube import CONFIG_MAPS, Body, ours
+from gradatim.operator.kube import CONFIG_MAPS, Body, KubeError, is_owned_by, ours
 from gradatim.operator.loop import Loop
 from gradatim.operator.queue import Key, Lane
 
@@ -74,10 +74,18 @@ class Resync:
             async for page in kube.pages(CONFIG_MAPS, namespace, labels=labels):
                 for item in page:
                     owner = item["metadata"].get("labels", {}).get(LABEL_OWNER, "")
-                    wanted = names.get(owner)
+                    wanted = names.get(owner) if is_owned_by(item, owner) else None
                     born = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
                     # A Run freezes its inputs just before its status names it.
                     young = clock.now() - born < timedelta(seconds=self._loop.context.settings.stray_age)
                     if wanted is not None and item["metadata"]["name"] not in wanted and not young:
-                        logger.info("removing stray ConfigMap %s", item["metadata"]["name"])
-                        await kube.delete(CONFIG_MAPS, item)
+                        await self._sweep(item)
+
+    async def _sweep(self, item: Body) -> None:
+        """Remove one. Whoever may write ConfigMaps can have it refused, and that must not end the process: the next resync tries again."""
+        name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+        try:
+            await self._loop.context.kube.delete(CONFIG_MAPS, item)
+            logger.info("removed stray ConfigMap %s", name)
+        except KubeError as error:
+            logger.warning("stray ConfigMap %s stays for now: %s", name, error)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.support.operator import Bench, Body, condition, truth
 
+from gradatim.operator.kube import owner_reference
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KINDS = ("Dataset", "RAGIndex")
 
@@ -104,8 +106,8 @@ async def test_a_stray_config_map_of_ours_is_swept_and_a_foreign_one_is_not(b: B
     key = await b.apply(b.dataset(ns, "one"))
     body = await b.current(key)
     labels = {"app.kubernetes.io/managed-by": "gradatim-operator", "gradatim.dev/kind": "Dataset"}
-    stray = {"name": "stray", "namespace": ns, "labels": labels | {"gradatim.dev/owner": body["metadata"]["uid"]}}
-    foreign = {"name": "foreign", "namespace": ns, "labels": {"gradatim.dev/owner": body["metadata"]["uid"]}}
+    foreign = {"name": "foreign", "namespace": ns, "labels": labels | {"gradatim.dev/owner": body["metadata"]["uid"]}}
+    stray = foreign | {"name": "stray", "ownerReferences": [owner_reference(body)]}
     for metadata in (stray, foreign):
         await b.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     async with asyncio.timeout(60):
