@@ -150,7 +150,6 @@ def _version(decision: Decision) -> DatasetVersion | None:
 def _history(
     status: DatasetStatus, new: DatasetVersion | None
 ) -> tuple[tuple[DatasetVersion, ...], tuple[DatasetVersion, ...]]:
-    if new is None:
-        return tuple(status.history), ()
-    merged = (new, *(v for v in status.history if v.digest != new.digest))
+    older = (v for v in status.history if new is None or v.digest != new.digest)
+    merged = (*(() if new is None else (new,)), *older)
     return merged[:KEPT_VERSIONS], merged[KEPT_VERSIONS:]

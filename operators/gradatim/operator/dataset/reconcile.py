@@ -27,6 +27,7 @@ from gradatim.operator.runs.schedule import ScheduleError
 from gradatim.operator.writing import add_finalizer, fence, has_finalizer, write
 
 RESOURCE = ours("datasets")
+KNOWN_VERSIONS = 10  # what the schema of status has room for
 
 
 async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Outcome:
@@ -81,7 +82,9 @@ async def _pass(
         identity = identity_of(around.profile)  # the new Run is on the profile of now
     if planned.drop and identity is not None:
         await fence(context, key, body)
-        troubles += await _drop(context, body, identity, planned.drop)
+        left, more = await _drop(context, body, identity, planned.drop)
+        troubles += more
+        planned = dataclasses.replace(planned, history=(*planned.history, *left)[:KNOWN_VERSIONS])
     unknown = bool(troubles or evidence.unknown) or running.waits_for_profile(planned.decision)
     late = running.overdue(context, key, unknown, now)
     new = status(world, planned, runs, identity=identity, troubles=tuple(troubles), overdue=late)
@@ -95,11 +98,14 @@ async def _pass(
 
 async def _drop(
     context: Context, body: Body, identity: StoreIdentity, versions: tuple[DatasetVersion, ...]
-) -> list[running.Trouble]:
+) -> tuple[tuple[DatasetVersion, ...], list[running.Trouble]]:
+    """Remove what is no longer kept. Returns what is left, which status goes on naming until it is gone."""
+    done = 0
     try:
         store = await context.edges.artifacts(identity, body["metadata"]["namespace"])
         for version in versions:
             await store.delete(observing.stored_path(store.root, version.uri), within=observing.folder(body))
+            done += 1
     except DependencyError as error:
-        return [(error.reason, error.message)]
-    return []
+        return versions[done:], [(error.reason, error.message)]
+    return (), []
