@@ -34,13 +34,13 @@ demo-down: setup ## Stop what `make demo` started and remove its state
 
 test: setup ## Run every tier of tests
 	$(RUN)python -m pytest tests/unit
-	$(RUN)python -m pytest tests/integration
+	$(RUN)python -m pytest tests/integration -n 2 --dist loadfile
 
 test-unit: setup ## Run the unit tests alone
 	$(RUN)python -m pytest tests/unit
 
 test-integration: setup ## Run the tests against real servers
-	$(RUN)python -m pytest tests/integration
+	$(RUN)python -m pytest tests/integration -n 2 --dist loadfile
 
 test-full: setup ## Run everything, the long matrices included
 	GRADATIM_TEST_FULL=1 $(RUN)python -m pytest tests/unit tests/integration
