@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 
 from gradatim.operator import clock
+from gradatim.operator.dependents import Says
 from gradatim.operator.errors import TryLater
 from gradatim.operator.kube import Conflict, KubeError, ours
 from gradatim.operator.passes import Context, Reconciler
@@ -94,7 +95,7 @@ class Loop:
 
     def _gone(self, key: Key) -> None:
         self.written.pop(key, None)
-        self.context.dependents.update(key, ())
+        self.context.dependents.gone(key)
         self.context.unreachable_since.pop(key, None)
         self.context.wake.extend(self.context.slots.release(key))
         self.queue.done(key)
@@ -111,7 +112,9 @@ class Loop:
         if arrived is not None:
             metrics.lag.labels(key.plural).observe(end - arrived)
 
-    def enqueue_dependents(self, key: Key) -> None:
-        """Look again at whoever reads `key`."""
-        for reader in self.context.dependents.readers(key):
-            self.queue.add(reader, Lane.EVENT)
+    def upstream(self, key: Key, told: Says, lane: Lane = Lane.EVENT) -> None:
+        """Look again at whoever reads `key` if it says something new."""
+        self.context.kube.forget_recent(ours(key.plural), key.namespace, key.name)
+        if self.context.dependents.news(key, told):
+            for reader in self.context.dependents.readers(key):
+                self.queue.add(reader, lane)

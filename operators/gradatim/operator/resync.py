@@ -16,6 +16,7 @@ from gradatim.api.kinds import KINDS
 from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER
 from gradatim.operator import clock
 from gradatim.operator.applying import MANAGER
+from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
 from gradatim.operator.kube import CONFIG_MAPS, Body, KubeError, is_owned_by, ours
 from gradatim.operator.loop import Loop
 from gradatim.operator.queue import Key, Lane
@@ -45,6 +46,8 @@ class Resync:
                         self._look(kind.plural, item, present, names)
             self._loop.context.metrics.objects.labels(kind.plural).set(number)
         for key in self._seen.keys() - present.keys():
+            if key.plural in DEPENDED_UPON:
+                self._loop.upstream(key, DELETED, Lane.RESYNC)
             self._loop.queue.add(key, Lane.RESYNC)
         self._seen = present
         self.first.set()
@@ -63,6 +66,8 @@ class Resync:
         present[key] = version
         run = item.get("status", {}).get("run", {}).get("name")
         names.setdefault(metadata["uid"], set()).update({run} if run else set())
+        if plural in DEPENDED_UPON:
+            self._loop.upstream(key, says(plural, item), Lane.RESYNC)
         if self._seen.get(key) != version and self._loop.written.get(key) != version:
             self._loop.queue.add(key, Lane.RESYNC)
 

@@ -16,12 +16,11 @@ import kopf
 
 from gradatim.api.kinds import KINDS
 from gradatim.api.meta import GROUP, VERSION
-from gradatim.operator.kube import ours
+from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
 from gradatim.operator.loop import Loop
 from gradatim.operator.queue import Key
 
 TOKEN_LIFE = 60.0  # seconds; the kubelet rotates projected tokens well before they expire
-DEPENDED_UPON = frozenset({"computeprofiles", "datasets"})
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -96,12 +95,11 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
 
 
 def _handler(loop: Loop, plural: str) -> Callable[..., Any]:
-    async def enqueue(body: kopf.Body, **_: Any) -> None:
+    async def enqueue(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - kopf passes it by this name
         metadata = body["metadata"]
         key = Key(plural, metadata.get("namespace") or "", metadata["name"])
         loop.event(key, metadata.get("resourceVersion", ""))
         if plural in DEPENDED_UPON:
-            loop.context.kube.forget_recent(ours(plural), key.namespace, key.name)
-            loop.enqueue_dependents(key)
+            loop.upstream(key, DELETED if type == "DELETED" else says(plural, dict(body)))
 
     return enqueue
