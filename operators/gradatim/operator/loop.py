@@ -49,6 +49,7 @@ class Loop:
         while True:
             key = await self.queue.take()
             started = time.monotonic()
+            arrived = self._arrived.pop(key, None)  # an event from now on is another pass's
             outcome = "error"
             try:
                 outcome = await self._once(key)
@@ -56,7 +57,8 @@ class Loop:
                 self.queue.done(key)
                 raise
             finally:
-                self._measure(key, started, outcome)
+                self._wake()
+                self._measure(key, started, arrived, outcome)
             if self.looked is not None and outcome != "conflict":
                 self.looked.add(key)
 
@@ -86,12 +88,12 @@ class Loop:
         if result.written is not None:
             self.written[key] = result.written
         self.queue.done(key, result.requeue)
-        self._wake()
         return "ok"
 
     def _wake(self) -> None:
-        while self.context.wake:
-            self.queue.add(self.context.wake.pop())
+        for key in self.context.wake:
+            self.queue.add(key)
+        self.context.wake.clear()
 
     def _gone(self, key: Key) -> None:
         self.written.pop(key, None)
@@ -100,15 +102,13 @@ class Loop:
         self.context.wake.extend(self.context.slots.release(key))
         self.queue.done(key)
         self.queue.forget(key)
-        self._wake()
 
-    def _measure(self, key: Key, started: float, outcome: str) -> None:
+    def _measure(self, key: Key, started: float, arrived: float | None, outcome: str) -> None:
         end = time.monotonic()
         self.last_progress = end
         metrics = self.context.metrics
         metrics.passes.labels(key.plural, outcome).inc()
         metrics.duration.labels(key.plural).observe(end - started)
-        arrived = self._arrived.pop(key, None)
         if arrived is not None:
             metrics.lag.labels(key.plural).observe(end - arrived)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -39,14 +39,14 @@ class Key:
 class _Lane:
     """Keys by namespace, namespaces in turn."""
 
-    by_namespace: OrderedDict[str, deque[Key]] = field(default_factory=OrderedDict)
+    by_namespace: OrderedDict[str, OrderedDict[Key, None]] = field(default_factory=OrderedDict)
 
     def push(self, key: Key) -> None:
-        self.by_namespace.setdefault(key.namespace, deque()).append(key)
+        self.by_namespace.setdefault(key.namespace, OrderedDict())[key] = None
 
     def pop(self) -> Key:
         namespace, keys = next(iter(self.by_namespace.items()))
-        key = keys.popleft()
+        key, _ = keys.popitem(last=False)
         del self.by_namespace[namespace]
         if keys:
             self.by_namespace[namespace] = keys  # to the end of the turn
@@ -54,7 +54,7 @@ class _Lane:
 
     def remove(self, key: Key) -> None:
         keys = self.by_namespace[key.namespace]
-        keys.remove(key)
+        del keys[key]  # not searched for: thousands move up when a resync meets the first events
         if not keys:
             del self.by_namespace[key.namespace]
 
@@ -146,11 +146,15 @@ class WorkQueue:
         self._give_back(key, requeue_after)
 
     def failed(self, key: Key, delay: float | None = None) -> float:
-        """Give `key` back after a failed pass and return the delay until the next: `delay`, or the back-off's."""
+        """Give `key` back after a failed pass and return the delay until the next: `delay`, or the back-off's.
+
+        What was asked for meanwhile may be what cures it, so that it waits no longer than after a first failure.
+        """
         failures = self._failures.get(key, 0) + 1
         self._failures[key] = failures
         wait = self._backoff.delay(failures) if delay is None else delay
-        self._again.pop(key, None)
+        if self._again.pop(key, None) is not None:
+            wait = min(wait, self._backoff.base)
         self._give_back(key, wait)
         return wait
 
