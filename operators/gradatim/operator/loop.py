@@ -74,21 +74,26 @@ class Loop:
             self.queue.failed(key, CONFLICT_DELAY)
             return "conflict"
         except TryLater as error:
-            wait = self.queue.failed(key, error.delay)
+            wait = self._failed(key, error.delay)
             logger.warning("pass over %s again in %.1f s: %s", key, wait, error)
             return "later"
         except KubeError as error:
-            wait = self.queue.failed(key)
+            wait = self._failed(key)
             logger.error("pass over %s refused by the API server, again in %.1f s: %s", key, wait, error)
             return "refused"
         except Exception:  # one object's surprise must not end the work on all others
-            wait = self.queue.failed(key)
+            wait = self._failed(key)
             logger.exception("pass over %s failed, again in %.1f s", key, wait)
             return "error"
         if result.written is not None:
             self.written[key] = result.written
         self.queue.done(key, result.requeue)
         return "ok"
+
+    def _failed(self, key: Key, delay: float | None = None) -> float:
+        """Give `key` back; waiting for its next try, it must not keep others from a free slot."""
+        self.context.wake.extend(self.context.slots.step_back(key))
+        return self.queue.failed(key, delay)
 
     def _wake(self) -> None:
         for key in self.context.wake:

@@ -41,7 +41,7 @@ def count(context: Context, key: Key, profile: ComputeProfile | None, decision: 
     run = decision.step.run
     if run is not None and not run.done:
         if profile is not None:
-            context.slots.take(key, profile.metadata.name)
+            context.wake.extend(context.slots.take(key, profile.metadata.name))
     elif not decision.wants_slot:
         context.wake.extend(context.slots.release(key))
 
@@ -104,7 +104,8 @@ def retry_in(context: Context, block: Block | None, troubles: Sequence[Trouble])
         return 5 * runs.poll_min
     if block is None:
         return None
-    return context.settings.resync if block.stalled else runs.poll_max
+    woken = block.stalled or block.reason is Reason.CONCURRENCY_LIMIT  # the latter when its turn comes
+    return context.settings.resync if woken else runs.poll_max
 
 
 def soonest(*delays: float | None) -> float | None:

@@ -6,7 +6,7 @@ once before anything new starts (`primed`), so that Runs already active are coun
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from gradatim.api.computeprofile import ConcurrencyLimit
@@ -20,9 +20,11 @@ class Slots:
     primed: bool = False
     _active: dict[str, set[Key]] = field(default_factory=dict)
     _waiting: dict[str, dict[Key, None]] = field(default_factory=dict)
+    _limits: dict[str, ConcurrencyLimit] = field(default_factory=dict)
 
     def may_start(self, key: Key, profile: str, limit: ConcurrencyLimit) -> bool:
         """Return whether `key` may take a slot now. Whoever may not is remembered as waiting."""
+        self._limits[profile] = limit
         if limit.total is None and limit.per_namespace is None:
             return True
         active = self._active.setdefault(profile, set())
@@ -41,20 +43,54 @@ class Slots:
         fewest = min(running[k.namespace] for k in rivals)
         return running[key.namespace] == fewest
 
-    def take(self, key: Key, profile: str) -> None:
-        """Count `key` as active."""
+    def take(self, key: Key, profile: str) -> list[Key]:
+        """Count `key` as active; return whose turn it is next, if that is new."""
         self._waiting.get(profile, {}).pop(key, None)
-        self._active.setdefault(profile, set()).add(key)
+        active = self._active.setdefault(profile, set())
+        if key in active:
+            return []
+        active.add(key)
+        return self.turns(profile)
 
     def release(self, key: Key) -> list[Key]:
-        """Count `key` as idle and no longer waiting; return the keys that may now have a turn."""
+        """Count `key` as idle and no longer waiting; return whose turn it is now."""
+        return self._leave(key, self._active)
+
+    def step_back(self, key: Key) -> list[Key]:
+        """Stop waiting without giving a slot back, so that who cannot start holds up nobody; return whose turn it is now."""
+        return self._leave(key, {})
+
+    def _leave(self, key: Key, holders: dict[str, set[Key]]) -> list[Key]:
         freed: list[Key] = []
-        for profile, active in self._active.items():
-            self._waiting.get(profile, {}).pop(key, None)
-            if key in active:
+        for profile in {**self._active, **self._waiting}:
+            active, waiting = holders.get(profile, set()), self._waiting.get(profile, {})
+            if key in active or key in waiting:
                 active.discard(key)
-                freed.extend(self._waiting.get(profile, {}))
+                waiting.pop(key, None)
+                freed.extend(self.turns(profile))
         return freed
+
+    def turns(self, profile: str) -> list[Key]:
+        """Return who may start now, fair between namespaces, oldest first: not everybody who waits, of whom there may be thousands."""
+        limit, active = self._limits.get(profile, ConcurrencyLimit()), self._active.get(profile, set())
+        waiting = self._waiting.get(profile, {})
+        free = len(waiting) if limit.total is None else limit.total - len(active)
+        if not self.primed or free <= 0 or not waiting:
+            return []
+        running = Counter(k.namespace for k in active)
+        queues: dict[str, deque[Key]] = {}
+        for key in waiting:
+            queues.setdefault(key.namespace, deque()).append(key)
+        found: list[Key] = []
+        while queues and len(found) < free:
+            namespace = min(queues, key=lambda n: running[n])
+            if limit.per_namespace is not None and running[namespace] >= limit.per_namespace:
+                break
+            found.append(queues[namespace].popleft())
+            running[namespace] += 1
+            if not queues[namespace]:
+                del queues[namespace]
+        return found
 
     def waiting(self, profile: str) -> list[Key]:
         """Return the keys that wait for a slot of `profile`, oldest first."""

@@ -13,6 +13,7 @@ from gradatim.operator.loop import Loop
 from gradatim.operator.metrics import Metrics
 from gradatim.operator.passes import Context, Outcome
 from gradatim.operator.queue import Backoff, Key, Lane, WorkQueue
+from gradatim.operator.slots import Slots
 
 ONE, TWO = Key("datasets", "a", "1"), Key("datasets", "a", "2")
 
@@ -51,7 +52,7 @@ async def test_who_is_to_be_woken_is_woken_in_turn_also_by_a_pass_that_fails() -
     async def find(*_: Any) -> dict[str, Any]:
         return {"metadata": {}}
 
-    context: Any = SimpleNamespace(wake=[], kube=SimpleNamespace(find=find), metrics=Metrics())
+    context: Any = SimpleNamespace(wake=[], slots=Slots(), kube=SimpleNamespace(find=find), metrics=Metrics())
     loop = Loop(context, WorkQueue(), {"datasets": reconcile})
     loop.queue.add(ONE)
     worker = asyncio.create_task(loop.work())
@@ -79,7 +80,7 @@ async def test_the_lag_of_an_event_that_arrives_during_a_pass_ends_with_the_next
         return {"metadata": {}}
 
     metrics = Metrics()
-    context: Any = SimpleNamespace(wake=[], kube=SimpleNamespace(find=find), metrics=metrics)
+    context: Any = SimpleNamespace(wake=[], slots=Slots(), kube=SimpleNamespace(find=find), metrics=metrics)
     loop = Loop(context, WorkQueue(), {"datasets": reconcile})
     loop.event(ONE, "1")
     worker = asyncio.create_task(loop.work())
