@@ -7,6 +7,7 @@ does not block it, and it is repeated until everything answers or until its dead
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 
 from gradatim.api.build import collection_prefix
@@ -40,40 +41,59 @@ async def finalize(
     context.wake.extend(context.slots.release(key))
     if not has_finalizer(body):
         return Outcome()
-    try:
-        if identity is not None:
-            await _remove(context, body, identity, run, alias)
-    except OperatorError as error:
-        waited = since(body["metadata"]["deletionTimestamp"], now)
-        if waited < context.settings.runs.cleanup_deadline:
-            logger.warning("clean-up of %s waits: %s", key, error)
-            delay = (
-                error.delay if isinstance(error, TryLater) and error.delay is not None else min(30.0, 1 + waited / 4)
-            )
-            return Outcome(requeue=delay)
-        await _abandoned(context, body, str(error), now)
+    waited = since(body["metadata"]["deletionTimestamp"], now)
+    left: list[str] = []
+    # What runs may write to the stores, so it ends first; past the deadline one dead dependency does not keep the others' data.
+    gone = None if identity is None else _Doomed(body, identity, run, alias)
+    for part in (_attempts, _collections, _artifacts):
+        try:
+            if gone is not None:
+                await part(context, gone)
+        except OperatorError as error:
+            if waited < context.settings.runs.cleanup_deadline:
+                logger.warning("clean-up of %s waits: %s", key, error)
+                asked = error.delay if isinstance(error, TryLater) else None
+                return Outcome(requeue=min(30.0, 1 + waited / 4) if asked is None else asked)
+            left.append(str(error))
+    if left:
+        await _abandoned(context, body, "; ".join(left), now)
     await drop_finalizer(context, ours(key.plural), body)
     return Outcome()
 
 
-async def _remove(
-    context: Context, body: Body, identity: StoreIdentity, run: RunStatus | None, alias: str | None
-) -> None:
-    metadata = body["metadata"]
-    if run is not None:
-        runtime = await context.edges.runtime(identity)
-        for attempt in run.attempts:
-            await runtime.delete(attempt_name(run.name, attempt.number))
-    if body["kind"] == "RAGIndex" and identity.vector_endpoint is not None:
-        vectors = await context.edges.vectors(identity)
-        if alias is not None:
-            await vectors.delete_alias(alias)
-        for collection in await vectors.collections(collection_prefix(metadata["uid"])):
-            await vectors.delete_collection(collection)
-    store = await context.edges.artifacts(identity, metadata["namespace"])
-    if run is not None:
-        await forget_stop(store, run.name)
-    await store.delete(folder(body), within=folder(body))
+@dataclass(frozen=True, slots=True)
+class _Doomed:
+    """The object that goes, and what status knows of it."""
+
+    body: Body
+    identity: StoreIdentity
+    run: RunStatus | None
+    alias: str | None
+
+
+async def _attempts(context: Context, gone: _Doomed) -> None:
+    if gone.run is None:
+        return
+    runtime = await context.edges.runtime(gone.identity)
+    for attempt in gone.run.attempts:
+        await runtime.delete(attempt_name(gone.run.name, attempt.number))
+
+
+async def _collections(context: Context, gone: _Doomed) -> None:
+    if gone.body["kind"] != "RAGIndex" or gone.identity.vector_endpoint is None:
+        return
+    vectors = await context.edges.vectors(gone.identity)
+    if gone.alias is not None:
+        await vectors.delete_alias(gone.alias)
+    for collection in await vectors.collections(collection_prefix(gone.body["metadata"]["uid"])):
+        await vectors.delete_collection(collection)
+
+
+async def _artifacts(context: Context, gone: _Doomed) -> None:
+    store = await context.edges.artifacts(gone.identity, gone.body["metadata"]["namespace"])
+    if gone.run is not None:
+        await forget_stop(store, gone.run.name)
+    await store.delete(folder(gone.body), within=folder(gone.body))
 
 
 async def _abandoned(context: Context, body: Body, why: str, now: datetime) -> None:
