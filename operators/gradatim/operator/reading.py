@@ -34,8 +34,16 @@ def typed(model: type[M], body: Body) -> M:
 
 
 def typed_status(model: type[M], body: Body) -> M:
-    """Return the typed status; one that this release cannot read counts as never written, since it can be rebuilt."""
+    """Return the typed status. Members that this release cannot read count as never written, since they can be rebuilt.
+
+    Only those: where the stores are and what runs there must not be forgotten for a word that another release or writer has put elsewhere.
+    """
+    raw = body.get("status") or {}
     try:
-        return model.model_validate(body.get("status") or {})
+        return model.model_validate(raw)
+    except ValidationError as error:
+        broken = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
+    try:
+        return model.model_validate({k: v for k, v in raw.items() if k not in broken})
     except ValidationError:
         return model()
