@@ -36,15 +36,16 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     if body["metadata"].get("deletionTimestamp"):
         return await cleanup.finalize(context, key, body, identity=known.store, run=known.run, alias=None, now=now)
     generation = body["metadata"]["generation"]
+    active = known.run is not None and not known.run.done  # it holds its slot whatever the spec says now
     try:
         dataset = typed(Dataset, body)
         return await _pass(context, key, body, dataset, known, now)
     except (InvalidSpecError, ScheduleError) as error:
-        running.abandon(context, key, active=False)
+        running.abandon(context, key, active=active)
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, None)
     except WillNeverWork as error:
-        running.abandon(context, key, active=known.run is not None and not known.run.done)
+        running.abandon(context, key, active=active)
         broken = stalled(known, error.reason, error.message, generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, context.settings.resync)
 

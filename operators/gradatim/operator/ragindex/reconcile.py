@@ -41,15 +41,16 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
             context, key, body, identity=known.store, run=known.run, alias=known.alias, now=now
         )
     generation = body["metadata"]["generation"]
+    active = known.run is not None and not known.run.done  # it holds its slot whatever the spec says now
     try:
         index = typed(RAGIndex, body)
         return await _pass(context, key, body, index, known, now)
     except (InvalidSpecError, ScheduleError) as error:
-        running.abandon(context, key, active=False)
+        running.abandon(context, key, active=active)
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, None)
     except WillNeverWork as error:
-        running.abandon(context, key, active=known.run is not None and not known.run.done)
+        running.abandon(context, key, active=active)
         broken = stalled(known, error.reason, error.message, generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, context.settings.resync)
 
