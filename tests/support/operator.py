@@ -146,9 +146,8 @@ def violations(states: list[Body]) -> list[str]:
     runs: dict[str, Body] = {}
     for body in states:
         status, version = body.get("status", {}), body["metadata"]["resourceVersion"]
-        if body["kind"] in {"Dataset", "RAGIndex"} and kstatus(body) == "Current":
-            if status.get("active") is None and not body["spec"].get("suspend"):
-                found.append(f"{version}: Current although no version exists")
+        if kstatus(body) == "Current" and status.get("active") is None:
+            found.append(f"{version}: Current although no version exists")
         if truth(body, "Stalled")[0] == "True" and truth(body, "Reconciling")[0] == "True":
             found.append(f"{version}: Stalled and Reconciling")
         run = status.get("run")
@@ -278,6 +277,14 @@ class Instant:
     def started(self, run: str = "") -> list[str]:
         """Return the attempts that were really started, in order, each as often as it was."""
         return [e["name"] for e in self.log("submit", run) if e["created"]]
+
+    def finish(self, attempt: str) -> None:
+        """Let an attempt that was started with other orders end now, well."""
+        path = self.folder / "submissions" / f"{attempt}.json"
+        held = json.loads(path.read_text())
+        held["script"]["after_seconds"] = 0.0
+        path.with_suffix(".part").write_text(json.dumps(held))
+        path.with_suffix(".part").replace(path)
 
     def submissions(self) -> set[str]:
         """Return the attempts that the runtime holds."""
@@ -435,9 +442,7 @@ class Bench:
 
     async def change(self, key: tuple[str, str, str], patch: Body, subresource: str = "") -> Body:
         """Patch an object, and wait until the watcher has seen it, so that what follows is not taken from before."""
-        made = await self.cluster.merge(*key, patch, subresource)
-        version = int(made["metadata"]["resourceVersion"])
-        return await self.watcher.until(key, lambda o: int(o["metadata"]["resourceVersion"]) >= version, "seen")
+        return await self._seen(key, await self.cluster.merge(*key, patch, subresource))
 
     async def replace(self, key: tuple[str, str, str], spec: Body) -> Body:
         """Give an object another spec as a whole, and wait until the watcher has seen it."""
@@ -451,8 +456,11 @@ class Bench:
                 if error.status != 409:
                     raise
                 continue
-            version = int(made["metadata"]["resourceVersion"])
-            return await self.watcher.until(key, lambda o: int(o["metadata"]["resourceVersion"]) >= version, "seen")
+            return await self._seen(key, made)
+
+    async def _seen(self, key: tuple[str, str, str], made: Body) -> Body:
+        version = int(made["metadata"]["resourceVersion"])
+        return await self.watcher.until(key, lambda o: int(o["metadata"]["resourceVersion"]) >= version, "seen")
 
     async def settled(self, key: tuple[str, str, str], what: str = "settled", seconds: float = WAIT) -> Body:
         """Return the object once kstatus calls it Current or Failed."""

@@ -286,7 +286,7 @@ async def test_an_artifact_store_that_vanishes_makes_no_run_fail(
     # The instant runtime lives in the operator and would make the folder anew with a heartbeat.
     async with running(operator_platform, tmp_path, GRADATIM_HEARTBEAT_TIMEOUT_SECONDS="60") as (b, _):
         ns = await b.namespace()
-        b.instant.script("default", afterSeconds=12, heartbeats=False, collectionObjects=1)
+        b.instant.script("default", afterSeconds=None, heartbeats=False, collectionObjects=1)
         keys = [await b.apply(body) for body in both(b, ns)]
         for key in keys:
             await b.run_until(key, lambda r: bool(r) and r["attempts"][0]["outcome"] == "Running", "running")
@@ -298,6 +298,8 @@ async def test_an_artifact_store_that_vanishes_makes_no_run_fail(
             assert truth(body, "Reconciling")[0] == "True"
             await b.watcher.until(key, lambda o: truth(o, "Stalled")[0] == "True", "overdue")
         hidden.rename(b.store)
+        for key in keys:
+            b.instant.finish(f"{(await b.cluster.get(*key))['status']['run']['name']}-a1")
         for key in keys:
             body = await b.current(key)
             assert [a["outcome"] for a in body["status"]["run"]["attempts"]] == ["Succeeded"]
