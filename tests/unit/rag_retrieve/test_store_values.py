@@ -156,7 +156,7 @@ def test_counts_are_compared_by_tenant() -> None:
     assert count_differences({"a": 2, "b": 1}, {"a": 2, "b": 1}) == ()
     found = count_differences({"a": 2, "b": 1}, {"a": 3, "c": 4})
     assert found == (CountDifference("a", 2, 3), CountDifference("b", 1, 0), CountDifference("c", 0, 4))
-    assert [str(item) for item in found][0] == "tenant a: 3 objects instead of 2"
+    assert str(found[0]) == "tenant a: 3 objects instead of 2"
     assert str(CountDifference(None, 1, 0)) == "0 objects instead of 1"
 
 
