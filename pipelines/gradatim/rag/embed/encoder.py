@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ Vectors = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 CPU_BATCH_TOKENS = 2048  # a larger batch leaves the processor's cache and is slower
+FEW_TOKENS = 256  # a question or two: several threads would wait for each other longer than they work
 TOKENIZE_TEXTS = 2048  # texts tokenised at once: the tokenizer keeps far more than the ids
 
 
@@ -98,7 +100,7 @@ class Encoder:
         budget = min(self.options.batch_tokens, CPU_BATCH_TOKENS) if self.device == "cpu" else self.options.batch_tokens
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
         done = 0
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread(few=self.device == "cpu" and sum(map(len, ids)) <= FEW_TOKENS):
             for batch in plan_batches([len(item) for item in ids], budget):
                 found = self._model([ids[index] for index in batch])
                 if self.options.normalize or self._always_normal:
@@ -119,6 +121,19 @@ class Encoder:
                 ids.append(np.array(encoding.ids, dtype=np.int64))
                 cut.append(bool(encoding.overflowing))
         return ids, cut
+
+
+@contextmanager
+def _one_thread(*, few: bool) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if not few or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _tokenizer(files: ModelFiles) -> Tokenizer:
