@@ -114,8 +114,10 @@ def shared_platform(state_dir: Path, components: frozenset[Component], purpose: 
 def remove_abandoned() -> None:
     """End the platforms of test sessions that were killed. Platforms that no test started have no owners file and stay."""
     for state_dir in processes.marked_states():
-        if _owners_file(state_dir).is_file() and not any(map(_runs, _owners(state_dir))):
-            down(state_dir, purge=True)
+        # Another session may be removing the same one.
+        with contextlib.suppress(FileNotFoundError):
+            if _owners_file(state_dir).is_file() and not any(map(_runs, _owners(state_dir))):
+                down(state_dir, purge=True)
 
 
 @pytest.fixture(scope="session")
