@@ -131,7 +131,7 @@ def test_the_operator_gets_no_rights_beyond_what_it_does() -> None:
     everywhere = rights["ClusterRole"]
     assert not {pair for pair in everywhere if "*" in pair}
     assert {resource for resource, _ in everywhere} & {"secrets", "pods", "leases", "roles", "serviceaccounts"} == set()
-    assert {verb for resource, verb in everywhere if resource == "ragindices/status"} == {"get", "patch", "update"}
+    assert {verb for resource, verb in everywhere if resource == "ragindices/status"} == {"update"}
     assert {verb for resource, verb in rights["Role"] if resource == "secrets"} == {"get"}
 
 
