@@ -33,6 +33,7 @@ from gradatim.platform import (
     status,
     up,
 )
+from gradatim.platform.components import closure
 from gradatim.platform.dirs import Layout
 from gradatim.platform.state import Record
 
@@ -106,7 +107,9 @@ def test_a_killed_component_is_seen_and_brought_back_with_its_data(tmp_path: Pat
         assert next(s for s in status(state.state_dir) if s.component == victim).state == "dead"
         again = up(UpOptions(state.state_dir, API_SERVER))
         changed = {component for component, pid in pids(again).items() if pid != pids(state)[component]}
-        assert changed == {victim}
+        # What leans on the victim may end with it on a busy machine, and is then brought back as well.
+        assert victim in changed
+        assert changed <= {victim, *[c for c in API_SERVER if victim in closure({c})]}
         assert again.ports == state.ports
         assert has_namespace(again, "kept")
         assert next(s for s in status(state.state_dir) if s.component == victim).state == "running"
