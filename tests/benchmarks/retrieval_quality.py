@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import random
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,35 +37,39 @@ HARD, EASY = 4, 1  # unanswering chunks per question to train on: from the first
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Fill the table."""
+    """Fill the table: all searches first, then reranking; what is there already is written in between."""
     start = environment()
     whole = corpora.load(data_folder(options))
     texts = corpora.head(whole, 15_000) if options.quick else whole
-    rows: dict[str, dict[str, Any]] = {}
-    with weaviate() as server:
+    found: dict[str, Any] = {}
+    with weaviate() as server, ExitStack() as stack:
         embedder = load_embedder(server.folder)
-        training: dict[str, Any] = {}
-        strategies = [Strategy(name) for name in options.chunkers.split(",")]
-        for strategy in sorted(
-            strategies, key=lambda item: item is not Strategy.RECURSIVE
-        ):  # it trains on these chunks
-            rows[strategy.value] = row(strategy, texts, Bench(server, embedder, options), training)
-            say(f"{strategy.value}: {rows[strategy.value]}")
-    return {
-        **start,
-        "settings": {
-            "questions": len(texts.questions),
-            "documents": len(texts.documents),
-            "chunk_tokens": TOKENS,
-            "overlap_tokens": OVERLAP,
-            "results": K,
-            "relevance": "a chunk shares at least half of the shorter of itself and a gold passage",
-            "rerank_candidates": options.candidates,
-            "encoder_precision": embedder.encoder.precision.value,
-        },
-        "cross_encoder": training,
-        "chunkers": {strategy.value: rows[strategy.value] for strategy in strategies},
-    }
+        bench = Bench(server, embedder, options)
+        found = start | {
+            "settings": {
+                "questions": len(texts.questions),
+                "documents": len(texts.documents),
+                "chunk_tokens": TOKENS,
+                "overlap_tokens": OVERLAP,
+                "results": K,
+                "relevance": "a chunk shares at least half of the shorter of itself and a gold passage",
+                "rerank_candidates": options.candidates,
+                "encoder_precision": embedder.encoder.precision.value,
+            },
+            "cross_encoder": {},
+            "chunkers": {},
+        }
+        loads = {name: Loaded.make(Strategy(name), texts, bench, stack) for name in options.chunkers.split(",")}
+        for name, loaded_chunks in loads.items():
+            found["chunkers"][name] = row(loaded_chunks, texts)
+            say(f"{name}: {found['chunkers'][name]}")
+        if options.rerank:
+            finish(NAME, options, found)
+            found["cross_encoder"] = train_reranker(loads.get("recursive") or next(iter(loads.values())), texts, bench)
+            for name, loaded_chunks in loads.items():
+                found["chunkers"][name]["held_out_half"] = held_out(loaded_chunks, texts, bench)
+                say(f"{name}: {found['chunkers'][name]['held_out_half']}")
+    return found
 
 
 class Bench:
@@ -79,25 +85,36 @@ class Bench:
         return self.server.folder / "cross-encoder"
 
 
-def row(strategy: Strategy, texts: corpora.Collection, bench: Bench, training: dict[str, Any]) -> dict[str, Any]:
-    """Measure one chunker; trains the cross-encoder first if there is none."""
-    chunks = chunks_of(texts, strategy, bench.embedder)
-    vectors = bench.embedder.encoder.encode([chunk.text for chunk in chunks])
-    relevant = relevant_chunks([span_of(chunk) for chunk in chunks], texts)
-    rows = zip(map(row_of, chunks), vectors, strict=True)
-    with loaded(bench.server, f"Quality_{strategy.value}", rows, bench.embedder, bench.models) as retriever:
-        scores = {mode: scores_of(ask(retriever, texts, mode), texts, relevant) for mode in MODES}
-        found: dict[str, Any] = {
-            "chunks": len(chunks),
-            "mean_tokens": round(float(np.mean([chunk.tokens for chunk in chunks])), 1),
-            **{mode: means(scores[mode]) for mode in MODES},
-            "hybrid_minus_best_leg_ndcg@10": difference(scores["hybrid"], best_leg(scores)),
-        }
-        if bench.options.rerank:
-            if not training:
-                training.update(train_reranker(retriever, texts, chunks, relevant, bench))
-            found["held_out_half"] = held_out(retriever, texts, relevant, scores["hybrid"], bench)
-    return found
+@dataclass(slots=True)
+class Loaded:
+    """One chunker's chunks in their collection. `hybrid` keeps the scores that reranking is compared with."""
+
+    chunks: list[Chunk]
+    relevant: list[frozenset[str]]
+    retriever: Retriever
+    hybrid: Scores = field(default_factory=list)
+
+    @classmethod
+    def make(cls, strategy: Strategy, texts: corpora.Collection, bench: Bench, stack: ExitStack) -> Loaded:
+        """Cut, embed and load; the collection lives as long as `stack`."""
+        chunks = chunks_of(texts, strategy, bench.embedder)
+        vectors = bench.embedder.encoder.encode([chunk.text for chunk in chunks])
+        rows = zip(map(row_of, chunks), vectors, strict=True)
+        opened = loaded(bench.server, f"Quality_{strategy.value}", rows, bench.embedder, bench.models)
+        say(f"{strategy.value}: {len(chunks)} chunks")
+        return cls(chunks, relevant_chunks([span_of(chunk) for chunk in chunks], texts), stack.enter_context(opened))
+
+
+def row(one: Loaded, texts: corpora.Collection) -> dict[str, Any]:
+    """Measure one chunker with every search."""
+    scores = {mode: scores_of(ask(one.retriever, texts, mode), texts, one.relevant) for mode in MODES}
+    one.hybrid = scores["hybrid"]
+    return {
+        "chunks": len(one.chunks),
+        "mean_tokens": round(float(np.mean([chunk.tokens for chunk in one.chunks])), 1),
+        **{mode: means(scores[mode]) for mode in MODES},
+        "hybrid_minus_best_leg_ndcg@10": difference(scores["hybrid"], best_leg(scores)),
+    }
 
 
 def best_leg(scores: dict[str, Scores]) -> Scores:
@@ -115,36 +132,28 @@ def ask(retriever: Retriever, texts: corpora.Collection, mode: str, **overrides:
     return found
 
 
-def held_out(
-    retriever: Retriever, texts: corpora.Collection, relevant: list[frozenset[str]], hybrid: Scores, bench: Bench
-) -> dict[str, Any]:
+def held_out(one: Loaded, texts: corpora.Collection, bench: Bench) -> dict[str, Any]:
     """Judge hybrid search with and without reranking on the questions that nothing was trained on."""
     rest = corpora.Collection(texts.documents, texts.questions[1::2])
     rerank = Rerank(model=ModelRef(uri=f"file://{bench.reranker}"), top_n=K)
-    ranked = ask(retriever, rest, "hybrid", rerank=rerank, candidates=bench.options.candidates)
-    scores = scores_of(ranked, rest, relevant[1::2])
+    ranked = ask(one.retriever, rest, "hybrid", rerank=rerank, candidates=bench.options.candidates)
+    scores = scores_of(ranked, rest, one.relevant[1::2])
     return {
         "questions": len(rest.questions),
-        "hybrid": means(hybrid[1::2]),
+        "hybrid": means(one.hybrid[1::2]),
         "hybrid+rerank": means(scores),
-        "rerank_minus_off_ndcg@10": difference(scores, hybrid[1::2]),
+        "rerank_minus_off_ndcg@10": difference(scores, one.hybrid[1::2]),
     }
 
 
-def train_reranker(
-    retriever: Retriever,
-    texts: corpora.Collection,
-    chunks: list[Chunk],
-    relevant: list[frozenset[str]],
-    bench: Bench,
-) -> dict[str, Any]:
+def train_reranker(one: Loaded, texts: corpora.Collection, bench: Bench) -> dict[str, Any]:
     """Train on every other question: its relevant chunks against first results that are not, and some from anywhere."""
     half = corpora.Collection(texts.documents, texts.questions[::2])
-    by_name = {name_of(span_of(chunk)): chunk.text for chunk in chunks}
+    by_name = {name_of(span_of(chunk)): chunk.text for chunk in one.chunks}
     generator = random.Random(0)
     pairs: list[Pair] = []
-    found = ask(retriever, half, "hybrid", candidates=50)
-    for question, spans, wanted in zip(half.questions, found, relevant[::2], strict=True):
+    found = ask(one.retriever, half, "hybrid", candidates=50)
+    for question, spans, wanted in zip(half.questions, found, one.relevant[::2], strict=True):
         hard = [name_of(span) for span in spans if name_of(span) not in wanted][:HARD]
         easy = [name for name in generator.sample(sorted(by_name), EASY) if name not in wanted]
         pairs += [Pair(question.text, by_name[name], relevant=True) for name in sorted(wanted)]

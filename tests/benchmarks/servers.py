@@ -5,6 +5,8 @@ Starts the product's local platform with that one component in a temporary folde
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +45,8 @@ class Server:
 
 @contextmanager
 def weaviate() -> Iterator[Server]:
-    """Run a Weaviate for a block."""
+    """Run a Weaviate for a block; a request to end ends it too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="gradatim-bench-", ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         options = UpOptions(state_dir=root / "state", components=frozenset({Component.WEAVIATE}))

@@ -14,6 +14,7 @@ from tests.benchmarks.corpora import Collection, Question, Text, cut, head
 from tests.benchmarks.options import ROOT
 from tests.benchmarks.quality import exact_search
 from tests.benchmarks.report import percentile
+from tests.benchmarks.tables import PAGE, RESULTS, TABLES, filled
 
 from gradatim.rag.metrics import Span
 
@@ -104,3 +105,14 @@ def test_exact_search_orders_by_cosine_whatever_the_lengths() -> None:
 
 def test_percentiles_are_measured_values() -> None:
     assert [percentile([4.0, 1.0, 3.0, 2.0], share) for share in (0.0, 0.5, 0.95, 1.0)] == [1.0, 2.0, 4.0, 4.0]
+
+
+def test_the_page_shows_the_committed_results() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert all(f"<!-- table: {name} -->" in page for name in TABLES)
+    assert filled(page, RESULTS) == page
+
+
+def test_a_table_without_result_says_so_and_the_text_around_it_stays(tmp_path: Path) -> None:
+    page = "Before.\n<!-- table: query -->\nold\n<!-- end -->\nAfter.\n"
+    assert filled(page, tmp_path) == "Before.\n<!-- table: query -->\n\nNot measured yet.\n\n<!-- end -->\nAfter.\n"
