@@ -347,4 +347,10 @@ async def test_two_operators_at_once_make_one_of_everything(operator_platform: P
             assert len(body["status"]["history"]) == 2
             if key[0] == "RAGIndex":
                 assert len(await b.collections(body)) == 2
+        for states in b.watcher.states.values():
+            runs = {
+                r["name"]: (r["trigger"], r["attempts"]) for r in (s.get("status", {}).get("run") for s in states) if r
+            }
+            assert len(runs) == 2, runs
+            assert all(len(attempts) == 1 for _, attempts in runs.values()), runs
         assert len(b.instant.started()) == 2 * len(keys)

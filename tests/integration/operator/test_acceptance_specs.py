@@ -178,5 +178,5 @@ async def test_a_status_that_somebody_broke_is_written_anew(b: Bench) -> None:
         await b.cluster.merge(*key, {"status": wrong}, "/status")
     except aiohttp.ClientResponseError:  # the schema keeps what the operator cannot read out of status
         await b.cluster.merge(*key, {"status": {"state": "Degraded", "conditions": []}}, "/status")
-    body = await b.current(key)
-    assert body["status"]["state"] == before["status"]["state"]
+    body = await b.watcher.until(key, lambda o: o["status"]["state"] == before["status"]["state"], "put right")
+    assert truth(body, "Ready") == ("True", "Succeeded")
