@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -332,9 +334,28 @@ async def test_a_runtime_that_is_silent_or_loses_its_answer_starts_nothing_twice
             assert [a["outcome"] for a in body["status"]["run"]["attempts"]] == ["Succeeded"]
 
 
+async def _ended(task: asyncio.Task[None], operators: list[Operator]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    for operator in operators:
+        assert operator.process is not None
+        operator.process.send_signal(signal.SIGCONT)
+
+
 async def test_two_operators_at_once_make_one_of_everything(operator_platform: PlatformState, tmp_path: Path) -> None:
-    async with running(operator_platform, tmp_path) as (b, _):
-        await b.operator().start()
+    async def pause(operators: list[Operator]) -> None:
+        for operator in itertools.cycle(operators):  # as a long garbage collection or a busy node would
+            assert operator.process is not None
+            operator.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(1.5)
+            operator.process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(0.3)
+
+    async with running(operator_platform, tmp_path) as (b, first), contextlib.AsyncExitStack() as stack:
+        second = b.operator()
+        await second.start()
+        pausing = asyncio.create_task(pause([first, second]))
+        stack.push_async_callback(_ended, pausing, [first, second])
         spaces = [await b.namespace() for _ in range(6)]
         b.instant.script("default", afterSeconds=0.3, collectionObjects=1, content="1")
         keys = [await b.apply(body) for ns in spaces for body in both(b, ns)]
