@@ -58,7 +58,8 @@ class Chunk:
     """A piece of a document: `document.text[start:end] == text`, exactly.
 
     `tokens` counts the encoder's tokens without special ones; a word of over 64 characters may count for more than it is. `headings` is the
-    path of headings above the first character, outermost first. `parent_id` names the larger chunk that contains this one, where parents were asked for.
+    path of headings above the first character, outermost first. `parent_id` names the larger chunk that contains this one, where parents were
+    asked for.
     """
 
     id: str
