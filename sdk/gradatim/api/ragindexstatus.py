@@ -97,7 +97,7 @@ class RAGIndexStatus(ReadModel):
     quality_text: Short | None = Field(default=None, description="Main metric of the active version, for the column.")
     validation: ValidationSummary | None = None
     rejections: ReasonCounts = Field(default_factory=list, description="Rejected documents by reason.")
-    upstream: Annotated[dict[str, Short], Field(max_length=64)] = Field(
+    upstream: Annotated[dict[str, Short], Field(max_length=128)] = Field(
         default_factory=dict, description="Dataset name to the digest that the active version was built from."
     )
     last_checked: Timestamp | None = Field(default=None, description="When sources were last found current.")

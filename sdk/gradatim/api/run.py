@@ -26,6 +26,7 @@ from gradatim.api.runstatus import Failure, Metrics, Progress, ReasonCounts, Val
 CONFIG_ENV = "GRADATIM_RUN_CONFIG"
 MAX_DOCUMENT_BYTES = 1_048_576
 _PACKED = "zlib:"
+Long = Annotated[str, Field(max_length=1024)]  # as long as a profile may say
 
 
 class RunObject(ApiModel):
@@ -42,7 +43,7 @@ class StoreConfig(ApiModel):
     """The artifact store, with `{namespace}` already filled in. `root` ends with a slash."""
 
     root: Annotated[str, Field(max_length=1024, pattern=r"^(file:///|s3://).*/$")]
-    endpoint: Short | None = None
+    endpoint: Long | None = None
     region: Short | None = None
     secret_name: Short | None = None
 
@@ -50,8 +51,8 @@ class StoreConfig(ApiModel):
 class VectorStoreConfig(ApiModel):
     """The Weaviate to load into."""
 
-    endpoint: Short
-    grpc_endpoint: Short
+    endpoint: Long
+    grpc_endpoint: Long
     secret_name: Short | None = None
 
 
@@ -106,7 +107,7 @@ class RunConfig(ApiModel):
     store: StoreConfig
     vector_store: VectorStoreConfig | None = None
     limits: Limits = Field(default_factory=Limits)
-    secrets_path: Short | None = None
+    secrets_path: Long | None = None
     deadline_seconds: int = 3600
     digest: Short = ""
 

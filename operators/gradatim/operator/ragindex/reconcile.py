@@ -38,7 +38,7 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     known = typed_status(RAGIndexStatus, body)
     if body["metadata"].get("deletionTimestamp"):
         return await cleanup.finalize(
-            context, key, body, identity=known.store, run=known.run, alias=known.alias, now=now
+            context, key, body, identity=known.store, run=known.run, alias=_alias(key, body), now=now
         )
     generation = body["metadata"]["generation"]
     active = known.run is not None and not known.run.done  # it holds its slot whatever the spec says now
@@ -55,6 +55,11 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
         return await write(context, key, body, broken, known.conditions, context.settings.resync)
 
 
+def _alias(key: Key, body: Body) -> str:
+    """Return the alias of the object: computed, so that nobody can have another one removed by writing to status."""
+    return alias_name(key.namespace, key.name, body["metadata"]["uid"])
+
+
 async def _pass(
     context: Context, key: Key, body: Body, index: RAGIndex, known: RAGIndexStatus, now: datetime
 ) -> Outcome:
@@ -64,7 +69,7 @@ async def _pass(
     around = await observing.surrounding(context.kube, key.namespace, profile_name, refs(index), [spec.validation])
     active = known.run is not None and not known.run.done
     identity = identity_now(known.store, around.profile, active=active)
-    alias = alias_name(key.namespace, key.name, uid)
+    alias = _alias(key, body)
     evidence = Evidence()
     if active and known.run is not None and identity is not None:
         held = await observing.frozen(context.kube, key.namespace, uid, known.run)
