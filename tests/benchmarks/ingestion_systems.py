@@ -54,16 +54,16 @@ class System(Protocol):
 
 
 class Gradatim:
-    """The worker of the index workload: parse, recursive chunks, encode. No store, no Ray, one process."""
+    """The worker of the index workload: parse, cut, encode. No store, no Ray, one process."""
 
-    def __init__(self, sizes: Sizes, precision: str) -> None:
-        self.sizes, self.precision = sizes, precision
+    def __init__(self, sizes: Sizes, precision: str, strategy: str = "recursive") -> None:
+        self.sizes, self.precision, self.strategy = sizes, precision, strategy
 
     def load(self) -> None:
         """Load tokenizer and encoder."""
         from gradatim.api.common import ModelRef
         from gradatim.api.ragindex import Embedding
-        from gradatim.rag.chunk.options import ChunkOptions
+        from gradatim.rag.chunk.options import ChunkOptions, Strategy
         from gradatim.rag.embed import EmbedOptions, Encoder, load_model
         from gradatim.rag.parse import ParseOptions
         from gradatim.workloads.index.settings import IndexSettings
@@ -72,7 +72,7 @@ class Gradatim:
         folder = load_model(MODEL, cache_dir=folder_of_weights())
         digest = "sha256:" + Encoder(folder, EmbedOptions()).fingerprint
         embedding = Embedding(model=ModelRef(uri=MODEL), precision=self.precision)  # type: ignore[arg-type]
-        chunk = ChunkOptions(max_tokens=self.sizes.tokens, overlap_tokens=self.sizes.overlap)
+        chunk = ChunkOptions(Strategy(self.strategy), max_tokens=self.sizes.tokens, overlap_tokens=self.sizes.overlap)
         settings = IndexSettings(ParseOptions(), chunk, embedding, (), None)
         self.worker = Worker(Recipe(settings, folder, folder, digest, threads=1))
         assert self.worker.dimension(None)
@@ -226,6 +226,7 @@ def tokenize() -> Callable[[str], list[int]]:
 
 SYSTEMS: dict[str, Callable[[Sizes], System]] = {
     "gradatim": partial(Gradatim, precision="auto"),
+    "gradatim-sentence": partial(Gradatim, precision="auto", strategy="sentence"),
     "gradatim-fp32": partial(Gradatim, precision="fp32"),
     "llamaindex-10": partial(LlamaIndex, batch=10),
     "llamaindex-32": partial(LlamaIndex, batch=32),
