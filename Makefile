@@ -8,6 +8,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TOOLS := $(CACHE)/tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := .venv/bin/
+# Both cores first; what failed is run once more alone, because tests of deadlines and killed processes share the machine with a dozen servers.
+INTEGRATION = $(RUN)python -m pytest tests/integration -n 2 --dist loadfile || \
+  { echo "--- once more, alone: what failed above"; $(RUN)python -m pytest tests/integration --last-failed --last-failed-no-failures none; }
 export UV_PYTHON_PREFERENCE := only-system
 
 help: ## List the targets
@@ -34,13 +37,13 @@ demo-down: setup ## Stop what `make demo` started and remove its state
 
 test: setup ## Run every tier of tests
 	$(RUN)python -m pytest tests/unit
-	$(RUN)python -m pytest tests/integration -n 2 --dist loadfile
+	$(INTEGRATION)
 
 test-unit: setup ## Run the unit tests alone
 	$(RUN)python -m pytest tests/unit
 
 test-integration: setup ## Run the tests against real servers
-	$(RUN)python -m pytest tests/integration -n 2 --dist loadfile
+	$(INTEGRATION)
 
 test-full: setup ## Run everything, the long matrices included
 	GRADATIM_TEST_FULL=1 $(RUN)python -m pytest tests/unit tests/integration
