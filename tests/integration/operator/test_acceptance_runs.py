@@ -42,7 +42,7 @@ async def test_a_suspended_run_that(b: Bench, kind: str, *, honoured: bool) -> N
         "False",
         "False",
     )
-    b.instant.script(f"{ns}.one", collectionObjects=1)
+    b.instant.script(f"{ns}.one", collectionObjects=1, afterSeconds=1)  # long enough to see an old request to stop
     await b.cluster.merge(*key, {"spec": {"suspend": False}})
     body = await b.current(key)
     assert body["status"]["run"]["name"] == run, "resuming goes on with the same Run"
