@@ -71,13 +71,13 @@ class TimedEncoder:
         """As the real one."""
         return self.inner.digest
 
-    def encode_query(self, text: str) -> Vectors:
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode and book the time."""
         start = time.perf_counter()
-        vector = self.inner.encode_query(text)
+        vectors = self.inner.encode_queries(texts)
         self.clock.encode += (time.perf_counter() - start) * 1000
-        self.clock.vector = vector.tolist()
-        return vector
+        self.clock.vector = vectors[0].tolist()
+        return vectors
 
 
 @dataclass(slots=True)
