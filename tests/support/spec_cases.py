@@ -456,6 +456,14 @@ WRITTEN: tuple[Case, ...] = (
         {"vectorIndex.distance": "dot", "embedding.normalize": False},
         "distance dot needs embedding.normalize",
     ),
+    Case("a flat index goes with binary codes", "RAGIndex", {"vectorIndex": {"type": "flat", "quantization": "bq"}}),
+    Case("a graph goes with product codes", "RAGIndex", {"vectorIndex.quantization": "pq"}),
+    Case(
+        "a flat index has no product codes",
+        "RAGIndex",
+        {"vectorIndex": {"type": "flat", "quantization": "pq"}},
+        "type flat does not support quantization pq",
+    ),
     Case("candidates may equal topK", "RAGIndex", {"retrieval": {"topK": 50}}),
     Case("candidates reach topK", "RAGIndex", {"retrieval": {"topK": 51}}, "candidates must be at least topK"),
     Case(

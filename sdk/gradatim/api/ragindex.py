@@ -153,6 +153,14 @@ class IndexSchema(ApiModel):
 class VectorIndex(ApiModel):
     """The vector index of each collection."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.type != 'flat' || self.quantization != 'pq'",
+                "type flat does not support quantization pq: use bq, rq or none",
+            )
+        )
+    )
     type: Literal["hnsw", "flat"] = Field(default="hnsw", description="flat compares with every vector: exact, slow.")
     distance: Literal["cosine", "dot", "l2-squared"] = Field(
         default="cosine", description="How vectors are compared; dot needs embedding.normalize."
@@ -172,6 +180,12 @@ class VectorIndex(ApiModel):
     shards: Annotated[int, Field(ge=1, le=128, strict=True)] = Field(
         default=1, description="Parts of the collection; not used with tenants, which are shards themselves."
     )
+
+    @model_validator(mode="after")
+    def _compression(self) -> VectorIndex:
+        if self.type == "flat" and self.quantization == "pq":
+            raise ValueError("type flat does not support quantization pq: use bq, rq or none")
+        return self
 
 
 class Rerank(ApiModel):

@@ -61,8 +61,6 @@ def settings_of(config: RunConfig) -> tuple[RAGIndexSpec, IndexSettings]:
     spec = config.index
     if spec is None or config.vector_store is None:
         raise _invalid("the run config has no index or no vectorStore; set vectorStore in the ComputeProfile")
-    if spec.vector_index.type == "flat" and spec.vector_index.quantization == "pq":
-        raise _invalid("vectorIndex: type flat does not support quantization pq; use bq, rq or none")
     chunking = spec.chunking
     try:
         chunk = ChunkOptions(
