@@ -66,7 +66,9 @@ async def act(
             return Decision(Step(run=decision.replaced)), [(error.reason, error.message)]
         run = run.model_copy(update={"config_digest": config.digest})
     try:
-        await applying.take(decision.step.actions, context.edges, identity, run, evidence.config)
+        await applying.take(
+            decision.step.actions, context.edges, identity, applying.tenant_of(body), run, evidence.config
+        )
         if any(isinstance(a, Submit) for a in decision.step.actions):
             context.metrics.attempts.labels(key.plural).inc()
     except DependencyError as error:
@@ -97,11 +99,17 @@ def abandon(context: Context, key: Key, *, active: bool) -> None:
         context.wake.extend(context.slots.release(key))
 
 
-def retry_in(context: Context, block: Block | None, troubles: Sequence[Trouble]) -> float | None:
-    """Return when to look again at what no event may announce: a silent dependency, or something that others must change."""
+def retry_in(
+    context: Context, key: Key, block: Block | None, troubles: Sequence[Trouble], now: datetime
+) -> float | None:
+    """Return when to look again at what no event may announce: a silent dependency, or something that others must change.
+
+    Ever later, the longer the silence: the profile's own probe tells its readers when it ends.
+    """
     runs = context.settings.runs
     if troubles:
-        return 5 * runs.poll_min
+        silent = (now - context.unreachable_since.get(key, now)).total_seconds()
+        return min(max(5 * runs.poll_min, silent / 4), 2 * runs.poll_max)
     if block is None:
         return None
     woken = block.stalled or block.reason is Reason.CONCURRENCY_LIMIT  # the latter when its turn comes

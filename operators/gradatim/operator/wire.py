@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from gradatim.operator.breaker import Guard, Refused
 from gradatim.operator.errors import Dependency, DependencyError, credentials_refused
 
 MAX_BODY_BYTES = 1_048_576
@@ -66,29 +67,37 @@ class Endpoint:
     dependency: Dependency
     label: str
     token: str | None = field(default=None, repr=False)
+    guard: Guard = field(default_factory=Guard, repr=False)
 
     async def ask(self, call: Call) -> Answer:
-        """Return the server's answer. Raises `DependencyError` if there is none, or if it is a redirect, a refusal or too large."""
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        timeout = aiohttp.ClientTimeout(total=call.seconds, sock_connect=CONNECT_SECONDS)
+        """Return the server's answer. Raises `DependencyError` if there is none, or if it is a redirect, a refusal or too large.
+
+        One that hangs is not asked by everybody: then the error comes at once.
+        """
         try:
-            async with self.session.request(
-                call.method,
-                self.address.rstrip("/") + call.path,
-                json=call.body,
-                params=dict(call.query) or None,
-                headers=headers,
-                timeout=timeout,
-                allow_redirects=False,
-            ) as response:
-                body = await self._body(response, call)
-                return self._checked(Answer(response.status, body))
+            return self._checked(await self.guard.run(lambda: self._send(call)))
+        except Refused as error:
+            raise DependencyError(self.dependency, f"{self.label} {error}", delay=error.delay) from error
         except TimeoutError as error:
             raise self.fault(f"did not answer within {call.seconds:g} s") from error
         except aiohttp.ClientConnectionError as error:
             raise self.fault("cannot be reached") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise self.fault("broke off or answered nonsense") from error
+
+    async def _send(self, call: Call) -> Answer:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        timeout = aiohttp.ClientTimeout(total=call.seconds, sock_connect=CONNECT_SECONDS)
+        async with self.session.request(
+            call.method,
+            self.address.rstrip("/") + call.path,
+            json=call.body,
+            params=dict(call.query) or None,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+        ) as response:
+            return Answer(response.status, await self._body(response, call))
 
     async def ask_json(self, call: Call) -> object:
         """Return the JSON of a 200. Raises `DependencyError` for anything else."""

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from gradatim.api.reasons import Reason
+from gradatim.operator.breaker import Guard, Rules
 from gradatim.operator.errors import DependencyError
 from gradatim.operator.runtimes.base import Launch
 from gradatim.operator.runtimes.raycluster import RayCluster
@@ -142,6 +143,33 @@ async def test_a_server_that_is_down_or_slow_is_unknown(session: aiohttp.ClientS
     for call in (RayCluster(session, address).observe(NAME), RayCluster(session, address).submit(LAUNCH)):
         with pytest.raises(DependencyError, match="cannot be reached"):
             await call
+
+
+async def test_a_server_that_hangs_is_left_alone_after_three_calls_and_asked_again_by_one(
+    session: aiohttp.ClientSession,
+) -> None:
+    asked, release = 0, asyncio.Event()
+
+    async def hangs(_request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        await release.wait()
+        return web.json_response({})
+
+    async with serving(hangs) as address:
+        guard = Guard(Rules(pause=0.4))
+        server = Endpoint(session, address, "vectorStore", "Weaviate", guard=guard)
+        for _ in range(3):
+            with pytest.raises(DependencyError, match="did not answer within"):
+                await server.ask(Call("GET", "/", seconds=0.1))
+        found = await asyncio.gather(*(server.ask(Call("GET", "/")) for _ in range(100)), return_exceptions=True)
+        assert {str(e) for e in found} == {"Weaviate does not answer; it is asked again from time to time"}
+        assert asked == 3
+        release.set()
+        await asyncio.sleep(0.5)
+        assert (await server.ask(Call("GET", "/"))).status == 200
+        answers = await asyncio.gather(*(server.ask(Call("GET", "/")) for _ in range(20)))
+        assert {a.status for a in answers} == {200}
 
 
 async def test_the_token_goes_to_the_server_and_to_no_other(session: aiohttp.ClientSession) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -211,25 +210,27 @@ class Broken:
     ],
 )
 async def test_a_store_that_fails_is_reported_and_never_absent(error: Exception | bytes, reason: Reason) -> None:
-    with ThreadPoolExecutor(1) as threads:
-        store = ArtifactStore("file:///x/", Broken(error), Places(threads), Budget())
-        with pytest.raises(DependencyError) as caught:
-            await store.probe()
+    places = Places(1)
+    store = ArtifactStore("file:///x/", Broken(error), places, Budget())
+    with pytest.raises(DependencyError) as caught:
+        await store.probe()
+    places.close()
     assert caught.value.reason == reason
 
 
 async def test_a_dead_store_does_not_take_the_threads_of_the_others() -> None:
     release = threading.Event()
-    with ThreadPoolExecutor(4) as threads:
-        dead, alive = Places(threads, 2), Places(threads, 2)
-        for _ in range(2):
-            with pytest.raises(TimeoutError):
-                await dead.run(release.wait, 0.05)
+    dead, alive = Places(2), Places(2)
+    for _ in range(2):
         with pytest.raises(TimeoutError):
-            await dead.run(lambda: True, 0.05)
-        assert await alive.run(lambda: 1, 1.0) == 1
-        release.set()
-        assert await dead.run(lambda: 2, 1.0) == 2
+            await dead.run(release.wait, 0.05)
+    with pytest.raises(TimeoutError):
+        await dead.run(lambda: True, 0.05)
+    assert await alive.run(lambda: 1, 1.0) == 1
+    release.set()
+    assert await dead.run(lambda: 2, 1.0) == 2
+    dead.close()
+    alive.close()
 
 
 async def test_reads_of_all_stores_share_one_budget() -> None:

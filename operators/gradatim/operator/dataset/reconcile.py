@@ -12,6 +12,7 @@ from gradatim.api.dataset import Dataset, DatasetStatus, DatasetVersion
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator import cleanup, observing, running
+from gradatim.operator.applying import tenant_of
 from gradatim.operator.clock import rfc3339
 from gradatim.operator.dataset.plan import World, plan, refs
 from gradatim.operator.dataset.status import status
@@ -64,7 +65,7 @@ async def _pass(
         held = await observing.frozen(context.kube, key.namespace, dataset.metadata.uid or "", known.run)
         if held.conflict is not None:
             raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
-        evidence = await observing.evidence(context.edges, identity, known.run, held.config)
+        evidence = await observing.evidence(context.edges, identity, tenant_of(body), known.run, held.config)
     world = World(
         dataset=dataset,
         status=known,
@@ -92,7 +93,7 @@ async def _pass(
     step = planned.decision.step
     ended = step.run is not None and step.run.done and known.run is not None and not known.run.done
     refresh = None if planned.next_refresh is None else (planned.next_refresh - now).total_seconds() + 0.5
-    again = running.retry_in(context, planned.decision.block, troubles)
+    again = running.retry_in(context, key, planned.decision.block, troubles, now)
     delay = running.soonest(step.requeue, 0.0 if ended else None, refresh, again)
     return await write(context, key, body, new, known.conditions, delay)
 

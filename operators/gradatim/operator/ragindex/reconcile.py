@@ -14,6 +14,7 @@ from gradatim.api.ragindex import RAGIndex, RAGIndexStatus
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator import cleanup, observing, running
+from gradatim.operator.applying import tenant_of
 from gradatim.operator.clock import rfc3339
 from gradatim.operator.errors import DependencyError, WillNeverWork
 from gradatim.operator.invalid import stalled
@@ -75,7 +76,7 @@ async def _pass(
         held = await observing.frozen(context.kube, key.namespace, uid, known.run)
         if held.conflict is not None:
             raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
-        evidence = await observing.evidence(context.edges, identity, known.run, held.config)
+        evidence = await observing.evidence(context.edges, identity, tenant_of(body), known.run, held.config)
     seen, troubles = await observe.aliases(context.edges, identity, alias, known)
     world = World(
         index=index,
@@ -100,7 +101,7 @@ async def _pass(
     unknown = bool(troubles or evidence.unknown) or running.waits_for_profile(planned.decision)
     late = running.overdue(context, key, unknown, now)
     new = status(world, planned, runs, identity=identity, dropped=dropped, troubles=tuple(troubles), overdue=late)
-    delay = _delay(world, planned, known, running.retry_in(context, planned.decision.block, troubles))
+    delay = _delay(world, planned, known, running.retry_in(context, key, planned.decision.block, troubles, now))
     if identity is not None and known.history:
         delay = running.soonest(delay, context.settings.drift)
     return await write(context, key, body, new, known.conditions, delay)

@@ -16,6 +16,7 @@ import aiohttp
 from gradatim.api.reasons import Reason
 from gradatim.api.run import CONFIG_ENV, packed
 from gradatim.api.runstatus import Failure
+from gradatim.operator.breaker import Guard
 from gradatim.operator.errors import TryLater, WillNeverWork
 from gradatim.operator.runtimes.base import Launch, Observed, Phase
 from gradatim.operator.wire import Call, Endpoint, member
@@ -52,9 +53,11 @@ _MESSAGE_CHARS = 256
 class RayCluster:
     """Jobs of one Ray cluster. Holds no state: everything is read from the cluster each time."""
 
-    def __init__(self, session: aiohttp.ClientSession, address: str, token: str | None = None) -> None:
-        """Take the shared session, the dashboard's address and the cluster's token."""
-        self._ray = Endpoint(session, address, "runtime", "the Ray dashboard", token)
+    def __init__(
+        self, session: aiohttp.ClientSession, address: str, token: str | None = None, guard: Guard | None = None
+    ) -> None:
+        """Take the shared session, the dashboard's address, the cluster's token and the guard that all calls on this address share."""
+        self._ray = Endpoint(session, address, "runtime", "the Ray dashboard", token, guard or Guard())
 
     async def submit(self, launch: Launch) -> None:
         """Submit the attempt; see `Runtime.submit`."""

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from gradatim.api.reasons import Reason
 from gradatim.api.run import MAX_DOCUMENT_BYTES
+from gradatim.operator.breaker import Guard, Refused
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork, credentials_refused
 from gradatim.operator.stores.local import Exhausted, Missing, split_root
 from gradatim.operator.stores.pace import Budget, Places
@@ -58,6 +59,7 @@ class ArtifactStore:
     files: Files
     places: Places
     budget: Budget
+    guard: Guard = field(default_factory=Guard)
 
     async def read(self, path: str, limit: int = MAX_DOCUMENT_BYTES) -> bytes | None:
         """Return a document's bytes; None where the store itself says that there is none.
@@ -106,7 +108,9 @@ class ArtifactStore:
 
     async def _run(self, call: Callable[[], T], seconds: float) -> T:
         try:
-            return await self.places.run(call, seconds)
+            return await self.guard.run(lambda: self.places.run(call, seconds))
+        except Refused as error:
+            raise DependencyError("artifactStore", f"the artifact store {error}", delay=error.delay) from error
         except TimeoutError as error:
             raise DependencyError("artifactStore", "the artifact store did not answer in time") from error
         except Exhausted as error:

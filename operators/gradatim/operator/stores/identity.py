@@ -15,10 +15,11 @@ import aiohttp
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import StoreIdentity
+from gradatim.operator.breaker import Guards
 from gradatim.operator.errors import Dependency, DependencyError, WillNeverWork
 from gradatim.operator.runtimes.raycluster import RayCluster
 from gradatim.operator.stores.artifacts import ArtifactStore, Files, StoreAddress, open_files
-from gradatim.operator.stores.pace import Budget, Places, open_threads
+from gradatim.operator.stores.pace import Budget, Places
 from gradatim.operator.stores.s3 import S3Keys
 from gradatim.operator.stores.weaviate import Weaviate
 from gradatim.operator.wire import open_session
@@ -71,8 +72,9 @@ class Opener:
     def __init__(self, reads_per_second: float = 50.0, session: aiohttp.ClientSession | None = None) -> None:
         """Open the shared session and threads; nothing is connected yet."""
         self.session = session or open_session()
-        self._threads = open_threads()
+        self._guards = Guards()
         self._budget = Budget(reads_per_second)
+        self._places: dict[Hashable, Places] = {}  # by store: as many as there ever were profiles
         self._cache = Cache()
 
     def runtime(self, identity: StoreIdentity, secret: Secret | None = None) -> RayCluster:
@@ -81,29 +83,32 @@ class Opener:
         if address is None:
             raise WillNeverWork(Reason.INVALID_SPEC, "the ComputeProfile names no runtime")
         token = secret.value(RUNTIME_KEY, "runtime") if secret else None
-        return RayCluster(self.session, address, token)
+        return RayCluster(self.session, address, token, self._guards.of("runtime", address))
 
     def artifacts(self, identity: StoreIdentity, namespace: str, secret: Secret | None = None) -> ArtifactStore:
         """Return the artifact store of a namespace."""
         place = (identity.artifact_root, identity.artifact_endpoint, identity.artifact_region)
         key = (*place, secret.version if secret else None)
-        places = self._cache.get(("places", *place), lambda: Places(self._threads))
+        places = self._places.setdefault(place, Places())
         files: Files = self._cache.get(
             ("files", *key, namespace), lambda: open_files(StoreAddress(*place, _keys(secret)), namespace)
         )
-        return ArtifactStore(identity.artifact_root.replace("{namespace}", namespace), files, places, self._budget)
+        root = identity.artifact_root.replace("{namespace}", namespace)
+        return ArtifactStore(root, files, places, self._budget, self._guards.of("artifactStore", *place))
 
     def vectors(self, identity: StoreIdentity, secret: Secret | None = None) -> Weaviate:
         """Return the vector store. Raises `WillNeverWork` where the identity has none."""
         address = identity.vector_endpoint
         if address is None:
             raise WillNeverWork(Reason.INVALID_SPEC, "the ComputeProfile names no vectorStore")
-        return Weaviate(self.session, address, secret.value(VECTOR_KEY, "vectorStore") if secret else None)
+        key = secret.value(VECTOR_KEY, "vectorStore") if secret else None
+        return Weaviate(self.session, address, key, self._guards.of("vectorStore", address))
 
     async def close(self) -> None:
         """Close every connection; threads that a dead store holds are left behind."""
         await self.session.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for places in self._places.values():
+            places.close()
 
 
 def _keys(secret: Secret | None) -> S3Keys:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 
-THREADS = 16
 CALLS_PER_STORE = 4
 
 
@@ -38,24 +37,23 @@ class Budget:
             await asyncio.sleep(-self._tokens / self._rate)
 
 
-def open_threads() -> ThreadPoolExecutor:
-    """Return the threads that all stores share."""
-    return ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="store")
-
-
 class Places:
-    """Runs blocking calls of one store in shared threads, at most four at a time."""
+    """Runs blocking calls of one store in threads of its own, at most four at a time: a dead store holds no other's threads."""
 
-    def __init__(self, executor: Executor, places: int = CALLS_PER_STORE) -> None:
-        """Take the shared threads."""
-        self._executor = executor
+    def __init__(self, places: int = CALLS_PER_STORE) -> None:
+        """Start no thread yet."""
+        self._threads = ThreadPoolExecutor(max_workers=places, thread_name_prefix="store")
         self._free = asyncio.Semaphore(places)
+
+    def close(self) -> None:
+        """Take no more calls; threads that a dead store holds are left behind."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, call: Callable[[], T], seconds: float) -> T:
         """Return the call's result. Raises `TimeoutError` when no place or no result comes within `seconds` each."""
         await asyncio.wait_for(self._free.acquire(), seconds)
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._executor, call)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, call)
         except BaseException:
             self._free.release()
             raise

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import aiohttp
 
 from gradatim.api.reasons import Reason
+from gradatim.operator.breaker import Guard
 from gradatim.operator.errors import TryLater, WillNeverWork
 from gradatim.operator.wire import Answer, Call, Endpoint, member
 
@@ -26,9 +27,11 @@ _DELETE_SECONDS = 60.0
 class Weaviate:
     """One Weaviate. Holds no state. Every method raises `DependencyError` where the server cannot be asked."""
 
-    def __init__(self, session: aiohttp.ClientSession, address: str, api_key: str | None = None) -> None:
-        """Take the shared session, the REST address and the operator's API key."""
-        self._server = Endpoint(session, address, "vectorStore", "Weaviate", api_key)
+    def __init__(
+        self, session: aiohttp.ClientSession, address: str, api_key: str | None = None, guard: Guard | None = None
+    ) -> None:
+        """Take the shared session, the REST address, the operator's API key and the guard that all calls on this address share."""
+        self._server = Endpoint(session, address, "vectorStore", "Weaviate", api_key, guard or Guard())
 
     async def version(self) -> str:
         """Return the server's version."""
