@@ -1,7 +1,7 @@
 # The names that users, contributors and CI call. Each target does all the set-up it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test test-unit test-integration test-full lint format verify generate bench clean
+.PHONY: help setup demo demo-down test test-unit test-integration test-full lint format verify generate bench images clean
 
 CACHE ?= $(or $(GRADATIM_CACHE),$(HOME)/.cache/gradatim)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -70,6 +70,12 @@ verify: setup ## Fail when anything generated, or the lock file, is out of date
 bench: .venv/.ready ## Run the benchmarks against the peers; JSON in tests/benchmarks/results
 	$(UV) sync --frozen --python $(PYTHON) --group bench
 	$(RUN)python -m tests.benchmarks
+
+IMAGES ?= operator index
+IMAGE_FLAGS ?=
+images: setup ## Build the container images without Docker (Linux, as root); IMAGES=operator, IMAGE_FLAGS=--cpu-only
+	$(RUN)python -m gradatim.platform.images build $(IMAGES) --out $(CACHE)/images/out $(IMAGE_FLAGS)
+	$(RUN)python -m gradatim.platform.images list --out $(CACHE)/images/out
 
 clean: ## Remove the environment and caches of this checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
