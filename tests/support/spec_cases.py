@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.kuberay_cases import FOLDER, KUBERAY_FULL, ROWS
+
 from gradatim.api.crd import crd
 from gradatim.api.kinds import kind_of
 
@@ -60,7 +62,7 @@ _VALIDATION = {
     "onFailure": "quarantine",
     "maxRejectedFraction": 0.1,
 }
-_COMPUTE = {"profileRef": {"name": "default"}, "workers": 2}
+_COMPUTE = {"profileRef": {"name": "default"}, "workers": 2, "priority": "high"}
 _SCHEDULE = {"schedule": "0 3 * * *", "timeZone": "UTC", "startingDeadlineSeconds": 60, "jitterSeconds": 5}
 FULL: Mapping[str, Manifest] = {
     "ComputeProfile": PROFILE
@@ -244,6 +246,9 @@ _EVALUATION = {"questions": {"path": "file:///data/q.jsonl"}}
 _DATE = [{"name": "published", "type": "date"}]
 
 
+_FULL_KUBERAY = changed(FULL["ComputeProfile"], {"runtime": KUBERAY_FULL, "artifactStore.root": FOLDER})
+
+
 def _gates(*gates: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"evaluation": _EVALUATION | {"gates": [_GATE | dict(g) for g in gates]}}
 
@@ -253,7 +258,8 @@ WRITTEN: tuple[Case, ...] = (
     Case("the smallest profile is right", "ComputeProfile", {}),
     Case("a profile without vector store is right", "ComputeProfile", {"vectorStore": REMOVED}),
     Case("a runtime needs its block", "ComputeProfile", {"runtime": {}}, "type rayCluster needs the block rayCluster"),
-    Case("another runtime is unknown", "ComputeProfile", {"runtime.type": "kuberay"}, "spec.runtime.type"),
+    Case("another runtime is unknown", "ComputeProfile", {"runtime.type": "slurm"}, "spec.runtime.type"),
+    *(Case(told, "ComputeProfile", change, message, before) for told, change, message, before in ROWS),
     Case(
         "a root needs the namespace",
         "ComputeProfile",
@@ -599,7 +605,7 @@ WRITTEN: tuple[Case, ...] = (
 
 def boundaries() -> Iterator[tuple[str, Manifest, bool | None]]:
     """Yield (sentence, manifest, accepted) for every bound in the schemas; None: both sides must agree, whatever they say."""
-    for kind, full in FULL.items():
+    for kind, full in (*FULL.items(), ("ComputeProfile", _FULL_KUBERAY)):
         schema = crd(kind_of(kind))["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
         for path, node, required in _nodes(schema, full["spec"], ""):
             if required:

@@ -19,7 +19,7 @@ from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.kube import CONFIG_MAPS, AlreadyExists, Body, Kube, is_owned_by, owner_reference
 from gradatim.operator.observing import CONFIG_KEY, read_frozen
 from gradatim.operator.runs.model import Kill, RequestStop, RunAction, Submit
-from gradatim.operator.runtimes.base import Launch
+from gradatim.operator.runtimes.base import Launch, Tenant
 from gradatim.operator.stores.artifacts import ArtifactStore
 
 MANAGER = "gradatim-operator"
@@ -75,8 +75,18 @@ async def freeze(kube: Kube, owner: Body, config: RunConfig) -> RunConfig:
     return config
 
 
+def tenant_of(body: Body) -> Tenant:
+    """Return as whom the runtime is used for an object as read. Pure."""
+    return Tenant(body["metadata"]["namespace"], body["metadata"]["uid"])
+
+
 async def take(
-    actions: Iterable[RunAction], edges: Edges, identity: StoreIdentity, run: RunStatus, config: RunConfig | None
+    actions: Iterable[RunAction],
+    edges: Edges,
+    identity: StoreIdentity,
+    tenant: Tenant,
+    run: RunStatus,
+    config: RunConfig | None,
 ) -> None:
     """Take the actions on the active attempt. Raises `DependencyError` or `WillNeverWork`."""
     for action in actions:
@@ -85,10 +95,10 @@ async def take(
                 raise TryLater(f"the frozen inputs of {run.name!r} are not there yet")
             # A request that ended an earlier attempt must not end this one.
             await forget_stop(await edges.artifacts(identity, config.object.namespace), run.name)
-            runtime = await edges.runtime(identity)
+            runtime = await edges.runtime(identity, tenant)
             await runtime.submit(launch(run, config, action.attempt))
         elif isinstance(action, Kill):
-            runtime = await edges.runtime(identity)
+            runtime = await edges.runtime(identity, tenant)
             await runtime.stop(attempt_name(run.name, action.attempt))
         elif isinstance(action, RequestStop) and config is not None:
             store = await edges.artifacts(identity, config.object.namespace)
@@ -118,7 +128,7 @@ def launch(run: RunStatus, config: RunConfig, number: int) -> Launch:
 
 async def discard(kube: Kube, edges: Edges, identity: StoreIdentity, owner: Body, run: RunStatus) -> None:
     """Remove what is left of a Run that was replaced: its attempts in the runtime and its frozen inputs."""
-    runtime = await edges.runtime(identity)
+    runtime = await edges.runtime(identity, tenant_of(owner))
     for attempt in run.attempts:
         await runtime.delete(attempt_name(run.name, attempt.number))
     await forget_stop(await edges.artifacts(identity, owner["metadata"]["namespace"]), run.name)

@@ -14,7 +14,7 @@ from gradatim.api.build import collection_prefix
 from gradatim.api.reasons import Reason
 from gradatim.api.run import attempt_name
 from gradatim.api.runstatus import RunStatus, StoreIdentity
-from gradatim.operator.applying import forget_stop
+from gradatim.operator.applying import forget_stop, tenant_of
 from gradatim.operator.clock import rfc3339, since
 from gradatim.operator.errors import OperatorError, TryLater
 from gradatim.operator.kube import EVENTS, AlreadyExists, Body, ours
@@ -74,7 +74,7 @@ class _Doomed:
 async def _attempts(context: Context, gone: _Doomed) -> None:
     if gone.run is None:
         return
-    runtime = await context.edges.runtime(gone.identity)
+    runtime = await context.edges.runtime(gone.identity, tenant_of(gone.body))
     for attempt in gone.run.attempts:
         await runtime.delete(attempt_name(gone.run.name, attempt.number))
 

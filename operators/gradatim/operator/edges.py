@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gradatim.api.runstatus import StoreIdentity
-from gradatim.operator.runtimes.base import Runtime
+from gradatim.operator.runtimes.base import Runtime, Tenant
 from gradatim.operator.stores.artifacts import ArtifactStore
 from gradatim.operator.stores.weaviate import Weaviate
 
@@ -17,8 +17,8 @@ from gradatim.operator.stores.weaviate import Weaviate
 class Edges(Protocol):
     """Opened lazily and shared between passes; each method raises `DependencyError` when credentials cannot be read."""
 
-    async def runtime(self, identity: StoreIdentity) -> Runtime:
-        """Return the runtime that the identity names."""
+    async def runtime(self, identity: StoreIdentity, tenant: Tenant) -> Runtime:
+        """Return the runtime that the identity names, as one object may use it."""
         ...
 
     async def artifacts(self, identity: StoreIdentity, namespace: str) -> ArtifactStore:

@@ -196,13 +196,16 @@ class Kube:
             "PATCH", path, resource.plural, body=patch, content="application/merge-patch+json", verb="PATCH"
         )
 
-    async def delete(self, resource: Resource, body: Body) -> None:
-        """Delete exactly the object that was read: uid and resourceVersion are preconditions. Absent is fine."""
+    async def delete(self, resource: Resource, body: Body, propagation: str = "Background") -> None:
+        """Delete exactly the object that was read: uid and resourceVersion are preconditions. Absent is fine.
+
+        With propagation `Foreground` it stays visible until everything that it owns is gone.
+        """
         metadata = body["metadata"]
         options = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
-            "propagationPolicy": "Background",
+            "propagationPolicy": propagation,
             "preconditions": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]},
         }
         try:

@@ -35,7 +35,7 @@ from gradatim.operator.kube import CONFIG_MAPS, NAMESPACES, Body, Kube, is_owned
 from gradatim.operator.runs.attempts import OVER
 from gradatim.operator.runs.lifecycle import Block
 from gradatim.operator.runs.model import Evidence
-from gradatim.operator.runtimes.base import Observed
+from gradatim.operator.runtimes.base import Observed, Tenant
 from gradatim.operator.stores.documents import ResultRejected, parse_progress, parse_result
 
 CONFIG_KEY = "config.json"
@@ -150,7 +150,9 @@ def read_frozen(body: Body | None, uid: str, run: str) -> Frozen:
     return Frozen(body, config, digest=digest if digest == config.digest else "")
 
 
-async def evidence(edges: Edges, identity: StoreIdentity, run: RunStatus, config: RunConfig | None) -> Evidence:
+async def evidence(
+    edges: Edges, identity: StoreIdentity, tenant: Tenant, run: RunStatus, config: RunConfig | None
+) -> Evidence:
     """Look at the active attempt: the runtime's view, its progress and its result."""
     if run.done or not run.attempts or run.attempts[-1].outcome in OVER:
         return Evidence(config=config)
@@ -158,7 +160,7 @@ async def evidence(edges: Edges, identity: StoreIdentity, run: RunStatus, config
     unknown: list[DependencyError] = []
     observed: Observed | None = None
     try:
-        runtime = await edges.runtime(identity)
+        runtime = await edges.runtime(identity, tenant)
         observed = await runtime.observe(attempt_name(run.name, last.number))
     except DependencyError as error:
         unknown.append(error)

@@ -15,9 +15,11 @@ from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator.errors import Dependency, DependencyError
 from gradatim.operator.kube import SECRETS, ApiUnreachable, Kube, KubeError
-from gradatim.operator.runtimes.base import Runtime
+from gradatim.operator.runtimes.base import Runtime, Tenant
 from gradatim.operator.runtimes.instant import InstantRuntime
 from gradatim.operator.runtimes.instant_load import Loader
+from gradatim.operator.runtimes.kuberay import KubeRay
+from gradatim.operator.runtimes.kueue_places import QueuePlaces
 from gradatim.operator.settings import Settings
 from gradatim.operator.stores.artifacts import ArtifactStore
 from gradatim.operator.stores.identity import VECTOR_KEY, Opener, Secret
@@ -35,11 +37,14 @@ class OpenEdges:
         self._settings = settings
         self._opener = Opener(settings.store_reads_per_second)
         self._secrets: dict[str, tuple[float, Secret]] = {}
+        self._places = QueuePlaces(kube)
 
-    async def runtime(self, identity: StoreIdentity) -> Runtime:
-        """Return the runtime that the identity names."""
+    async def runtime(self, identity: StoreIdentity, tenant: Tenant) -> Runtime:
+        """Return the runtime that the identity names, as one object may use it."""
         if self._settings.test_runtime.startswith(INSTANT):
             return await self._instant(Path(self._settings.test_runtime.removeprefix(INSTANT)), identity)
+        if identity.runtime_type == "kuberay":
+            return KubeRay(self._kube, tenant, identity.profile, self._places)
         return self._opener.runtime(identity, await self._secret(identity.runtime_secret, "runtime"))
 
     async def _instant(self, folder: Path, identity: StoreIdentity) -> Runtime:

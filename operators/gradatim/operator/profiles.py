@@ -30,6 +30,7 @@ def identity_of(profile: ComputeProfile) -> StoreIdentity:
         artifact_secret=spec.artifact_store.operator_secret_name,
         vector_endpoint=spec.vector_store.endpoint if spec.vector_store else None,
         vector_secret=spec.vector_store.operator_secret_name if spec.vector_store else None,
+        runtime_type=spec.runtime.type if spec.runtime.kube_ray else None,
         runtime_address=ray.address if ray else None,
         runtime_secret=ray.operator_secret_name if ray else None,
     )
@@ -54,8 +55,9 @@ def identity_now(known: StoreIdentity | None, profile: ComputeProfile | None, *,
     new = identity_of(profile)
     if profile.metadata.name != known.profile or not same_stores(known, new):
         return known
-    if active and new.runtime_address != known.runtime_address:
-        new = new.model_copy(update={"runtime_address": known.runtime_address, "runtime_secret": known.runtime_secret})
+    if active and (new.runtime_type, new.runtime_address) != (known.runtime_type, known.runtime_address):
+        kept = ("runtime_type", "runtime_address", "runtime_secret")
+        new = new.model_copy(update={name: getattr(known, name) for name in kept})
     return new
 
 

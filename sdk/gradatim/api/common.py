@@ -76,6 +76,9 @@ class Compute(ApiModel):
     workers: Annotated[int, Field(ge=1, le=1024, strict=True)] = Field(
         default=1, description="Processes that share the heavy stages; at most limits.maxWorkers of the profile."
     )
+    priority: Name | None = Field(
+        default=None, description="WorkloadPriorityClass of Kueue, where the profile has a queue; others ignore it."
+    )
 
 
 class Severity(StrEnum):

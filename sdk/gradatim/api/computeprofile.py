@@ -6,6 +6,7 @@ objects and their clean-up depend on them.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -23,7 +24,28 @@ from gradatim.api.base import (
     Timestamp,
     rules,
 )
+from gradatim.api.kuberay import KubeRayRuntime
 from gradatim.api.meta import Conditions, ObjectMeta, ObservedGeneration, State
+
+KUBERAY_SECRETS_PATH = "/var/run/secrets/gradatim"  # where a pod finds the Secrets of its Run
+_RUNTIME_RULES = (
+    ("self.type != 'rayCluster' || has(self.rayCluster)", "type rayCluster needs the block rayCluster"),
+    ("self.type != 'kuberay' || has(self.kubeRay)", "type kuberay needs the block kubeRay"),
+    ("self.type == 'rayCluster' || !has(self.rayCluster)", "the block rayCluster needs type rayCluster"),
+    ("self.type == 'kuberay' || !has(self.kubeRay)", "the block kubeRay needs type kuberay"),
+)
+_SHARED_FOLDER = r"^file:///[^{}]+/\{namespace\}(/[^{}]*)?$"
+_IS_SHARED_FOLDER = f"self.artifactStore.root.matches(r'{_SHARED_FOLDER}')"
+_VOLUME_RULES = (
+    (
+        "!has(self.runtime.kubeRay) || self.artifactStore.root.startsWith('s3://') || has(self.runtime.kubeRay.artifactVolume)",
+        "a file: artifact store needs runtime.kubeRay.artifactVolume, so that pods and operator share it",
+    ),
+    (
+        f"!has(self.runtime.kubeRay) || !has(self.runtime.kubeRay.artifactVolume) || {_IS_SHARED_FOLDER}",
+        "runtime.kubeRay.artifactVolume needs an artifactStore.root of the form file:///folder/{namespace}/",
+    ),
+)
 
 
 class RayClusterRuntime(ApiModel):
@@ -45,22 +67,27 @@ class RayClusterRuntime(ApiModel):
 class Runtime(ApiModel):
     """Where Runs execute."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("self.type != 'rayCluster' || has(self.rayCluster)", "type rayCluster needs the block rayCluster"),
-        )
-    )
-    type: Literal["rayCluster"] = Field(
+    model_config = ConfigDict(json_schema_extra=rules(*_RUNTIME_RULES))
+    type: Literal["rayCluster", "kuberay"] = Field(
         default="rayCluster",
         json_schema_extra=rules(("self == oldSelf", "runtime.type is immutable")),
-        description="Immutable. This release knows one: rayCluster.",
+        description="Immutable. rayCluster is a standing Ray cluster, kuberay starts one per attempt.",
     )
     ray_cluster: RayClusterRuntime | None = None
+    kube_ray: KubeRayRuntime | None = None
+
+    @property
+    def secrets_path(self) -> str | None:
+        """Return the folder in which a workload finds its Secrets."""
+        return self.ray_cluster.secrets_path if self.ray_cluster is not None else KUBERAY_SECRETS_PATH
 
     @model_validator(mode="after")
     def _block(self) -> Runtime:
-        if self.type == "rayCluster" and self.ray_cluster is None:
-            raise ValueError("type rayCluster needs the block rayCluster")
+        found = (self.ray_cluster is not None, self.kube_ray is not None)
+        wanted = (self.type == "rayCluster", self.type == "kuberay")
+        for has, wants, needs, alone in zip(found, wanted, _RUNTIME_RULES[:2], _RUNTIME_RULES[2:], strict=True):
+            if has != wants:
+                raise ValueError(needs[1] if wants else alone[1])
         return self
 
 
@@ -173,7 +200,8 @@ class ComputeProfileSpec(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("!has(oldSelf.vectorStore) || has(self.vectorStore)", "vectorStore cannot be removed once it is set")
+            ("!has(oldSelf.vectorStore) || has(self.vectorStore)", "vectorStore cannot be removed once it is set"),
+            *_VOLUME_RULES,
         )
     )
     runtime: Runtime
@@ -185,6 +213,17 @@ class ComputeProfileSpec(ApiModel):
     probe_interval_seconds: Annotated[int, Field(ge=5, le=31_536_000, strict=True)] = Field(
         default=60, description="Time between two probes of every dependency while all answer."
     )
+
+    @model_validator(mode="after")
+    def _shared_store(self) -> ComputeProfileSpec:
+        pods, root = self.runtime.kube_ray, self.artifact_store.root
+        if pods is None:
+            return self
+        if pods.artifact_volume is None and not root.startswith("s3://"):
+            raise ValueError(_VOLUME_RULES[0][1])
+        if pods.artifact_volume is not None and not re.match(_SHARED_FOLDER, root):
+            raise ValueError(_VOLUME_RULES[1][1])
+        return self
 
 
 class ComputeProfileStatus(ReadModel):

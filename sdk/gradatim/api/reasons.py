@@ -24,6 +24,9 @@ class ConditionType(StrEnum):
     RUNTIME_REACHABLE = "RuntimeReachable"
     STORE_READABLE = "StoreReadable"
     VECTOR_STORE_REACHABLE = "VectorStoreReachable"
+    QUEUED = "Queued"
+    ADMITTED = "Admitted"
+    EVICTED = "Evicted"
 
 
 class Reason(StrEnum):

@@ -81,6 +81,11 @@ class Attempt(ReadModel):
     started_at: Timestamp | None = Field(default=None, description="When the runtime was first seen to run it.")
     finished_at: Timestamp | None = Field(default=None, description="When it ended.")
     heartbeat_at: Timestamp | None = Field(default=None, description="First sign of life of the workload.")
+    waiting_since: Timestamp | None = Field(
+        default=None, description="Since when it waits in a queue; its deadline stands still meanwhile."
+    )
+    waited_seconds: Count = Field(default=0, description="Time that it has spent waiting in queues before.")
+    resumed_at: Timestamp | None = Field(default=None, description="When it last left a queue.")
 
 
 class RunStatus(ReadModel):
@@ -179,6 +184,7 @@ class StoreIdentity(ReadModel):
         default=None, description="vectorStore.endpoint."
     )
     vector_secret: Short | None = Field(default=None, description="Name of the operator's Secret for Weaviate.")
+    runtime_type: Short | None = Field(default=None, description="runtime.type; absent means rayCluster.")
     runtime_address: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, description="Address of the Ray cluster."
     )

@@ -16,6 +16,7 @@ from gradatim.operator.kube import Body
 from gradatim.operator.metrics import Metrics
 from gradatim.operator.passes import Outcome
 from gradatim.operator.queue import Key
+from gradatim.operator.runtimes.base import Tenant
 from gradatim.operator.settings import Settings
 from gradatim.operator.slots import Slots
 
@@ -50,8 +51,10 @@ class World:
             raise DependencyError(dependency, f"{dependency} cannot be reached")
         self.done.append(what)
 
-    async def runtime(self, _: StoreIdentity) -> Any:
+    async def runtime(self, _: StoreIdentity, tenant: Tenant) -> Any:
         """Return the runtime."""
+        assert tenant.namespace
+        assert tenant.uid
 
         async def delete(name: str) -> None:
             self._answer("runtime", f"attempt {name}")

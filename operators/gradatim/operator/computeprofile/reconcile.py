@@ -19,6 +19,7 @@ from gradatim.operator.passes import Context, Outcome
 from gradatim.operator.profiles import identity_of
 from gradatim.operator.queue import Key
 from gradatim.operator.reading import InvalidSpecError, typed, typed_status
+from gradatim.operator.runtimes.base import Tenant
 from gradatim.operator.writing import write
 
 
@@ -36,7 +37,8 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     identity = identity_of(profile)
 
     async def runtime_version() -> str:
-        return await (await context.edges.runtime(identity)).version()
+        tenant = Tenant(context.settings.namespace, "")
+        return await (await context.edges.runtime(identity, tenant)).version()
 
     async def store_probe() -> str:
         await (await context.edges.artifacts(identity, context.settings.namespace)).probe()

@@ -124,11 +124,10 @@ def frozen_inputs(world: World, run: RunStatus) -> RunConfig:
         ),
         run=run.name,
     )
-    ray = profile.spec.runtime.ray_cluster
     surroundings = Surroundings(
         store=store_config(profile.spec, metadata.namespace or ""),
         limits=profile.spec.limits,
-        secrets_path=ray.secrets_path if ray else None,
+        secrets_path=profile.spec.runtime.secrets_path,
         datasets=world.around.datasets,
         suite=world.around.suite,
     )

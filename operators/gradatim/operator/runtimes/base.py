@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gradatim.api.runstatus import Failure
+from gradatim.operator.runtimes.queueing import Queueing
 
 
 class Phase(StrEnum):
@@ -31,10 +32,19 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Tenant:
+    """Whose attempts: the namespace and uid of the object. A runtime never touches what belongs to another uid."""
+
+    namespace: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """A look at one attempt. Times are RFC 3339 in UTC, `message` is the runtime's own, shortened and without control characters.
 
-    `failure` is what the runtime itself knows about a failed process; None where only the process could tell.
+    `failure` is what the runtime itself knows about a failed process; None where only the process could tell. `queueing` is how a queue
+    before the runtime judges the attempt; None where there is no queue.
     """
 
     phase: Phase
@@ -42,6 +52,12 @@ class Observed:
     started_at: str | None = None
     finished_at: str | None = None
     failure: Failure | None = None
+    queueing: Queueing | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether the attempt holds no resources because a queue has not admitted it: its deadlines stand still."""
+        return self.phase is Phase.PENDING and self.queueing is not None and not self.queueing.admitted
 
 
 @dataclass(frozen=True, slots=True)

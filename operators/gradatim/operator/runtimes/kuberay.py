@@ -1,0 +1,173 @@
+"""One RayJob per attempt, run by KubeRay in the namespace of the object.
+
+Built by `opened` for one object at a time. A RayJob is created once and never changed: KubeRay passes no change on, and `suspend` is Kueue's.
+It is deleted in the foreground, so that it is seen until its pods are gone: "absent" means that nothing of the attempt can write any more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from gradatim.api.computeprofile import ComputeProfile
+from gradatim.api.reasons import Reason
+from gradatim.api.run import RunConfig
+from gradatim.operator import clock
+from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
+from gradatim.operator.kube import AlreadyExists, Body, Conflict, Kube, KubeError, NotFound, Resource, is_owned_by, ours
+from gradatim.operator.runtimes import kueue
+from gradatim.operator.runtimes.base import Launch, Observed, Phase, Tenant
+from gradatim.operator.runtimes.kuberay_objects import DIGEST_ANNOTATION, rayjob
+from gradatim.operator.runtimes.kuberay_status import Seen, needs_cluster, observed
+from gradatim.operator.runtimes.kueue_places import QueuePlaces
+from gradatim.operator.runtimes.queueing import Queueing
+
+RAYJOBS = Resource("ray.io", "v1", "rayjobs")
+RAYCLUSTERS = Resource("ray.io", "v1", "rayclusters")
+PODS = Resource("", "v1", "pods")
+DELETE_TRIES = 3  # KubeRay writes the status of what we delete
+DELETE_DELAY = 3.0
+
+
+class KubeRay:
+    """Attempts of one object as RayJobs. Holds no state: everything is read from the API server each time."""
+
+    def __init__(self, kube: Kube, tenant: Tenant, profile: str, places: QueuePlaces) -> None:
+        """Take the API, whose attempts these are, and the name of the ComputeProfile that shapes new ones."""
+        self._kube = kube
+        self._tenant = tenant
+        self._profile = profile
+        self._places = places
+
+    async def submit(self, launch: Launch) -> None:
+        """Create the RayJob of an attempt; see `Runtime.submit`."""
+        body = rayjob(launch, RunConfig.model_validate_json(launch.config_json), (await self._shape()).spec)
+        try:
+            await self._kube.create(RAYJOBS, self._tenant.namespace, body)
+        except AlreadyExists as error:
+            found = await self._find(launch.name)
+            if found is None:
+                raise TryLater(f"RayJob {launch.name} vanished between two reads") from error
+            if found["metadata"].get("annotations", {}).get(DIGEST_ANNOTATION) != launch.config_digest:
+                raise _foreign(launch.name) from error
+        except KubeError as error:
+            if error.status in {400, 422}:
+                message = (
+                    f"the API server refuses the RayJob; check runtime.kubeRay of the ComputeProfile: {error.message}"
+                )
+                raise WillNeverWork(Reason.INVALID_SPEC, message[:900]) from error
+            raise _fault(error) from error
+
+    async def observe(self, name: str) -> Observed:
+        """Return how the attempt stands, with what keeps its pods or its queue from letting it go."""
+        job = await self._find(name)
+        if job is None:
+            return Observed(Phase.ABSENT)
+        try:
+            cluster = pod = None
+            if needs_cluster(job):
+                cluster = await self._kube.find(RAYCLUSTERS, self._tenant.namespace, job["status"]["rayClusterName"])
+                pod_name = ((cluster or {}).get("status", {}).get("head") or {}).get("podName")
+                pod = await self._kube.find(PODS, self._tenant.namespace, pod_name) if pod_name else None
+            queue = job["metadata"].get("labels", {}).get(kueue.QUEUE_LABEL)
+            queueing = await self._queueing(job, queue) if queue else None
+        except KubeError as error:
+            raise _fault(error) from error
+        return observed(Seen(job, cluster, pod, queueing), clock.now())
+
+    async def stop(self, name: str) -> None:
+        """Delete the RayJob: there is no gentler way that is not Kueue's. KubeRay sends the workload SIGTERM first."""
+        for attempt in range(DELETE_TRIES):
+            job = await self._find(name)
+            if job is None or job["metadata"].get("deletionTimestamp"):
+                return
+            try:
+                await self._kube.delete(RAYJOBS, job, "Foreground")
+            except Conflict:
+                if attempt == DELETE_TRIES - 1:
+                    raise
+            except KubeError as error:
+                raise _fault(error) from error
+
+    async def delete(self, name: str) -> None:
+        """Delete the RayJob with everything below it; raises `TryLater` while it is still there."""
+        await self.stop(name)
+        job = await self._find(name)
+        if job is not None:
+            told = observed(Seen(job), clock.now()).message
+            raise TryLater(f"RayJob {name} is not gone yet: {told}", DELETE_DELAY, Reason.TERMINATING)
+
+    async def logs(self, name: str, tail_bytes: int) -> str:
+        """Return where the log is. Pods' logs are read by people with rights of their own, not through the operator."""
+        job = await self._find(name)
+        cluster = (job or {}).get("status", {}).get("rayClusterName")
+        return f"kubectl logs -n {self._tenant.namespace} -l ray.io/cluster={cluster},ray.io/node-type=head"[
+            :tail_bytes
+        ]
+
+    async def version(self) -> str:
+        """Return the version of the API that KubeRay serves: that it is installed, not that its operator runs."""
+        try:
+            await self._kube.get(RAYJOBS, self._tenant.namespace, "gradatim-probe")
+        except NotFound as error:
+            if not error.api_reason:
+                raise _absent() from error
+        except KubeError as error:
+            raise _fault(error) from error
+        return "ray.io/v1"
+
+    async def _shape(self) -> ComputeProfile:
+        """Return the profile of now: what the platform team has repaired counts from the next attempt on."""
+        body = await self._kube.recent(ours("computeprofiles"), "", self._profile)
+        try:
+            if body is not None:
+                return ComputeProfile.model_validate(body)
+        except ValidationError as error:
+            message = f"ComputeProfile {self._profile!r} cannot be used: {error.errors(include_url=False)[0]['msg']}"
+            raise DependencyError("runtime", message[:900], reason=Reason.PROFILE_NOT_READY) from error
+        message = f"ComputeProfile {self._profile!r} is gone; no attempt can start without it"
+        raise DependencyError("runtime", message, reason=Reason.PROFILE_NOT_FOUND)
+
+    async def _find(self, name: str) -> dict[str, Any] | None:
+        """Return the RayJob if it is of this object. Raises `WillNeverWork` for a foreign one under the name."""
+        try:
+            job: Body | None = await self._kube.get(RAYJOBS, self._tenant.namespace, name)
+        except NotFound as error:
+            if not error.api_reason:
+                raise _absent() from error
+            return None
+        except KubeError as error:
+            raise _fault(error) from error
+        if job is not None and not is_owned_by(job, self._tenant.uid):
+            raise _foreign(name)
+        return job
+
+    async def _queueing(self, job: Body, queue: str) -> Queueing:
+        """Read the Workload by the name that Kueue gives it, and its place where Kueue tells it. Neither is needed for anything else."""
+        metadata, namespace = job["metadata"], self._tenant.namespace
+        name = kueue.workload_name(metadata["name"], metadata["uid"])
+        workload = await self._kube.find(kueue.WORKLOADS, namespace, name)
+        if workload is None:
+            return kueue.unseen(queue, suspended=bool(job.get("spec", {}).get("suspend")))
+        found = kueue.queueing(queue, workload)
+        if found.admitted:
+            return found
+        return kueue.queueing(queue, workload, await self._places.place(namespace, queue, name))
+
+
+def _foreign(name: str) -> WillNeverWork:
+    return WillNeverWork(Reason.NAME_CONFLICT, f"RayJob {name!r} is not of this Run; delete or rename it")
+
+
+def _absent() -> DependencyError:
+    return DependencyError("runtime", "this cluster has no RayJobs; install KubeRay 1.6 or later", delay=30.0)
+
+
+def _fault(error: KubeError) -> DependencyError:
+    if error.status == 404:
+        return _absent()
+    if error.status in {401, 403}:
+        message = f"the API server refuses: {error.message}"
+        return DependencyError("runtime", message[:900], reason=Reason.CREDENTIALS_REFUSED, delay=30.0)
+    return DependencyError("runtime", f"the API server refuses: {error.message}"[:900])
