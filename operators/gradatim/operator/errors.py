@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ValidationError
+
 from gradatim.api.reasons import Reason
 
+_SHOWN = 5
 Dependency = Literal["runtime", "artifactStore", "vectorStore"]
 
 UNREACHABLE: dict[Dependency, Reason] = {
@@ -51,6 +54,16 @@ class DependencyError(TryLater):
         """Keep which dependency it was; the reason defaults to the one for "unreachable"."""
         super().__init__(message, delay, reason or UNREACHABLE[dependency])
         self.dependency: Dependency = dependency
+
+
+def explained(error: ValueError) -> str:
+    """Return what is wrong in one line: the fields of a validation error, without pydantic's addresses and inputs."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(
+        f"{'.'.join(str(p) for p in e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in found[:_SHOWN]
+    )
 
 
 def credentials_refused(dependency: Dependency, where: str) -> DependencyError:

@@ -30,6 +30,7 @@ class Facts:
     unknown: tuple[str, ...] = ()  # dependencies that did not answer in this pass
     overdue: bool = False  # they have not answered for longer than their deadline
     unknown_reason: Reason = Reason.RETRYING
+    beside: tuple[Reason, str] | None = None  # what somebody has to put right although Runs go on
 
 
 def common(facts: Facts) -> list[Verdict]:
@@ -81,13 +82,13 @@ def _stalled(facts: Facts, *, active: bool) -> tuple[Reason, str] | None:
         return facts.unknown_reason, "; ".join(facts.unknown)
     if facts.failed is not None and not active and block is None and run is not None and run.trigger in ASKED:
         return facts.failed
-    return None
+    return facts.beside
 
 
 def _ready(facts: Facts, progress: tuple[Reason, str], *, active: bool, stalled: tuple[Reason, str] | None) -> Verdict:
     if facts.serving:
         return Verdict(ConditionType.READY, True, Reason.SUCCEEDED, facts.serving_message)
-    if stalled is not None:
+    if stalled is not None and not (active and stalled == facts.beside):
         return Verdict(ConditionType.READY, False, *stalled)
     if facts.suspended:
         return Verdict(ConditionType.READY, False, Reason.SUSPENDED, "suspended before a first version was ready")

@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from gradatim.api.base import ReadModel
+from gradatim.operator.errors import explained
 from gradatim.operator.kube import Body
 
 M = TypeVar("M", bound=ReadModel)
@@ -26,11 +27,7 @@ def typed(model: type[M], body: Body) -> M:
     try:
         return model.model_validate(slim)
     except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()[:5]
-        )
-        raise InvalidSpecError(found) from error
+        raise InvalidSpecError(explained(error)) from error
 
 
 def typed_status(model: type[M], body: Body) -> M:

@@ -23,11 +23,6 @@ def made(b: Bench, kind: str, ns: str, **spec: Any) -> Body:
 
 SUITE = {"validation": {"suiteRef": {"name": "suite"}}}
 STALLED: list[tuple[str, Body, str, str]] = [
-    ("a cron line of words", {"refresh": {"schedule": "every day"}}, "InvalidSpec", "cron"),
-    ("a cron line of six fields", {"refresh": {"schedule": "* * * * * *"}}, "InvalidSpec", "five fields"),
-    ("a time zone that is none", {"refresh": {"schedule": "0 3 * * *", "timeZone": "Mars/X"}}, "InvalidSpec", "IANA"),
-    ("a folder of time zones", {"refresh": {"schedule": "0 3 * * *", "timeZone": "Europe"}}, "InvalidSpec", "IANA"),
-    ("a path for a time zone", {"refresh": {"schedule": "0 3 * * *", "timeZone": "../x"}}, "InvalidSpec", "IANA"),
     ("more workers than allowed", {"compute": {"workers": 999}}, "ProfileNotAllowed", "999"),
     ("a suite that is not there", SUITE, "InvalidSpec", "suite.json"),
 ]
@@ -53,6 +48,32 @@ async def test_stalled_by(b: Bench, kind: str, wrong: Body, reason: str, word: s
     body = await b.watcher.until(key, lambda o: kstatus(o) == "Failed", "stalled again")
     assert (truth(body, "Ready")[0], body["status"]["active"] is not None) == ("True", True), "what serves goes on"
     await b.change(key, {"spec": undo})
+    await b.current(key)
+
+
+SCHEDULES: list[tuple[str, Body, str]] = [
+    ("a cron line of words", {"refresh": {"schedule": "every day"}}, "cron"),
+    ("a cron line of six fields", {"refresh": {"schedule": "* * * * * *"}}, "five fields"),
+    ("a time zone that is none", {"refresh": {"schedule": "0 3 * * *", "timeZone": "Mars/X"}}, "IANA"),
+    ("a folder of time zones", {"refresh": {"schedule": "0 3 * * *", "timeZone": "Europe"}}, "IANA"),
+    ("a path for a time zone", {"refresh": {"schedule": "0 3 * * *", "timeZone": "../x"}}, "IANA"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("wrong", "word"), [c[1:] for c in SCHEDULES], ids=[c[0] for c in SCHEDULES])
+async def test_a_schedule_that_is_none_is_told_beside_the_runs_that_go_on(
+    b: Bench, kind: str, wrong: Body, word: str
+) -> None:
+    ns = await b.namespace()
+    b.instant.script(f"{ns}.one", collectionObjects=1, afterSeconds=0.5)
+    key = await b.apply(made(b, kind, ns, **wrong))
+    body = await b.watcher.until(key, lambda o: truth(o, "Ready")[0] == "True", "ready")
+    assert truth(body, "Stalled") == ("True", "InvalidSpec")
+    assert word in condition(body, "Stalled")["message"]
+    assert body["status"]["run"]["succeeded"]
+    assert "nextRefresh" not in body["status"]
+    await b.change(key, {"spec": {"refresh": None}})
     await b.current(key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -159,10 +160,21 @@ def test_snapshots(given: World, kept: list[int], dropped: list[int]) -> None:
     assert len(found.history) <= KEPT_VERSIONS
 
 
+NO_CRON = {"refresh": {"schedule": "every day"}}
 GOOD = {"Ready": ("True", "Succeeded"), "Current": ("True", "Succeeded"), "Stalled": ("False", "Succeeded")}
 BAD = ValidationSummary(success=False, evaluated=2, failed=1, rows=10, rejected=3)
 SAYS: list[tuple[str, World, dict[str, tuple[str, str]]]] = [
     ("a finished Run", world(**ends()), GOOD | {"SourcesResolved": ("True", "Succeeded")}),
+    (
+        "a finished Run beside a schedule that is none",
+        world(**ends(), spec=NO_CRON),
+        GOOD | {"Stalled": ("True", "InvalidSpec"), "Reconciling": ("False", "Succeeded")},
+    ),
+    (
+        "a first Run beside one",
+        world(run={"done": False, "succeeded": False, "attempts": [RUNNING]}, spec=NO_CRON),
+        {"Stalled": ("True", "InvalidSpec"), "Ready": ("Unknown", "InProgress")},
+    ),
     (
         "bad data with an older snapshot",
         world(1, **ends("Failed", failure=Failure.DATA, reason="DataInvalid", validation=BAD)),
@@ -190,6 +202,40 @@ SAYS: list[tuple[str, World, dict[str, tuple[str, str]]]] = [
 def test_the_conditions_after(given: World, expected: dict[str, tuple[str, str]]) -> None:
     found = told(given)
     assert {k: found[k] for k in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "refresh",
+    [{"schedule": "every day"}, {"schedule": "0 3 * * *", "timeZone": "Mars/X"}],
+    ids=["words for a cron line", "a time zone that is none"],
+)
+def test_a_schedule_that_is_none_starts_nothing_and_stops_nothing(refresh: dict[str, str]) -> None:
+    idle = plan(world(1, spec={"refresh": refresh}), RunSettings())
+    assert (idle.decision.start, idle.next_refresh) == (None, None)
+    assert idle.schedule_problem is not None
+    ended = plan(world(1, **ends(), spec={"refresh": refresh}), RunSettings())
+    assert ended.new is not None
+    asked = plan(world(status=DatasetStatus(), spec={"refresh": refresh}), RunSettings())
+    assert asked.decision.start is not None
+
+
+def test_inputs_that_do_not_fit_into_the_run_contract_hold_a_run_back_and_stop_no_other() -> None:
+    root = PROFILE.spec.artifact_store.model_copy(update={"root": "file:///" + "d" * 1000 + "/{namespace}/"})
+    odd = PROFILE.model_copy(update={"spec": PROFILE.spec.model_copy(update={"artifact_store": root})})
+    metadata = {"name": "one", "namespace": "n" * 63, "uid": "u", "generation": 1, "creationTimestamp": AT}
+    new = world(status=DatasetStatus(), around=Surrounding(odd, {}))
+    new = dataclasses.replace(
+        new, dataset=Dataset.model_validate({"metadata": metadata, "spec": new.dataset.spec.to_manifest()})
+    )
+    found = plan(new, RunSettings())
+    assert (found.decision.start, found.decision.step.run) == (None, None)
+    assert found.decision.block is not None
+    assert (found.decision.block.reason, found.decision.block.stalled) == (Reason.INVALID_SPEC, True)
+    assert "root" in found.decision.block.message
+    assert "pydantic" not in found.decision.block.message
+    unread = plan(world(status=DatasetStatus(), spec={"source": {"datasetRef": {"name": "gone"}}}), RunSettings())
+    assert unread.decision.block is not None
+    assert "gone" in unread.decision.block.message
 
 
 def test_a_failure_is_remembered_until_the_next_run_and_changes_nothing_meanwhile() -> None:

@@ -134,6 +134,16 @@ ROWS: list[tuple[str, Facts, dict[str, str]]] = [
         | {"Current": "Unknown/ProfileNotAllowed"},
     ),
     (
+        "something to put right beside a Run of this generation",
+        facts(run(done=False), beside=(Reason.INVALID_SPEC, "no cron line")),
+        CALM | OK | {"Stalled": "True/InvalidSpec", "Current": "False/InProgress"},
+    ),
+    (
+        "something to put right beside the first Run",
+        facts(run(done=False), serving=False, beside=(Reason.INVALID_SPEC, "no cron line")),
+        CALM | {"Stalled": "True/InvalidSpec", "Ready": "Unknown/InProgress", "Current": "Unknown/InProgress"},
+    ),
+    (
         "suspended before the first Run",
         facts(None, serving=False, suspended=True, behind=True),
         CALM | {"Suspended": "True/Suspended", "Ready": "False/Suspended"},

@@ -288,6 +288,23 @@ def test_a_run_that_ends(given: World, expected: dict[str, Any]) -> None:
     assert told(plan(given, RunSettings())) == QUIET | expected
 
 
+@pytest.mark.parametrize(
+    "refresh",
+    [{"schedule": "every day"}, {"schedule": "0 3 * * *", "timeZone": "Mars/X"}],
+    ids=["words for a cron line", "a time zone that is none"],
+)
+def test_a_schedule_that_is_none_starts_nothing_and_stops_nothing(refresh: dict[str, str]) -> None:
+    ended = world(V1, at=1, run=RUNNING, evidence=finished(2), spec={"refresh": refresh})
+    found = plan(ended, RunSettings())
+    assert told(found)["versions"] == ["v2", "v1"]
+    said = status(ended, found, RunSettings(), identity=None)
+    stalled = find(said.conditions, ConditionType.STALLED)
+    assert stalled is not None
+    assert (stalled.status, stalled.reason, said.next_refresh) == ("True", "InvalidSpec", None)
+    assert "refresh." in stalled.message
+    assert plan(world(V1, at=1, spec={"refresh": refresh}), RunSettings()).decision.start is None
+
+
 def test_status_forgets_what_is_gone_first_and_never_what_serves() -> None:
     def built(*gone: int) -> Plan:
         refused = [version(n, passed=False, retired_at=ago(1), collection_dropped=n in gone) for n in range(10, 1, -1)]

@@ -17,7 +17,7 @@ from gradatim.operator.observing import Surrounding
 from gradatim.operator.profiles import usable
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Evidence, Trigger
-from gradatim.operator.runs.schedule import next_tick
+from gradatim.operator.runs.schedule import next_tick, understood
 from gradatim.operator.runs.triggers import Known, spec_digest
 from gradatim.operator.settings import RunSettings
 
@@ -46,6 +46,7 @@ class Plan:
     history: tuple[DatasetVersion, ...] = ()
     drop: tuple[DatasetVersion, ...] = ()
     next_refresh: datetime | None = None
+    schedule_problem: str | None = None
 
 
 def refs(dataset: Dataset) -> list[str]:
@@ -60,7 +61,7 @@ def known_of(world: World) -> Known:
         metadata=world.dataset.metadata,
         spec_digest=spec_digest(world.dataset.spec, IGNORED),
         run=status.run,
-        schedule=world.dataset.spec.refresh,
+        schedule=understood(world.dataset.spec.refresh, world.now)[0],
         last_tick=status.last_tick,
         last_requested=status.last_requested,
     )
@@ -105,8 +106,9 @@ def plan(world: World, settings: RunSettings) -> Plan:
     new = _version(decision)
     history, drop = _history(world.status, new)
     last = parsed(world.status.last_tick) or world.now
-    upcoming = next_tick(spec.refresh, world.dataset.metadata.uid or "", max(last, world.now))
-    return Plan(decision=decision, new=new, history=history, drop=drop, next_refresh=upcoming)
+    refresh, problem = understood(spec.refresh, world.now)
+    upcoming = next_tick(refresh, world.dataset.metadata.uid or "", max(last, world.now))
+    return Plan(decision=decision, new=new, history=history, drop=drop, next_refresh=upcoming, schedule_problem=problem)
 
 
 def frozen_inputs(world: World, run: RunStatus) -> RunConfig:

@@ -24,7 +24,6 @@ from gradatim.operator.profiles import identity_now, identity_of
 from gradatim.operator.queue import Key
 from gradatim.operator.reading import InvalidSpecError, typed, typed_status
 from gradatim.operator.runs.model import Evidence
-from gradatim.operator.runs.schedule import ScheduleError
 from gradatim.operator.writing import add_finalizer, fence, has_finalizer, write
 
 RESOURCE = ours("datasets")
@@ -41,7 +40,7 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     try:
         dataset = typed(Dataset, body)
         return await _pass(context, key, body, dataset, known, now)
-    except (InvalidSpecError, ScheduleError) as error:
+    except InvalidSpecError as error:
         running.abandon(context, key, active=active)
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, None)

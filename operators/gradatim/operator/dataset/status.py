@@ -44,6 +44,7 @@ def status(
         failed=failed,
         unknown=unknown,
         overdue=overdue,
+        beside=None if plan.schedule_problem is None else (Reason.INVALID_SPEC, plan.schedule_problem),
         unknown_reason=troubles[0][0] if troubles else world.evidence.unknown_reason,
     )
     verdicts = [*jobstatus.common(facts), *_data(plan, old)]

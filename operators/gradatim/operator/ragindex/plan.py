@@ -28,7 +28,7 @@ from gradatim.operator.observing import Surrounding
 from gradatim.operator.profiles import usable
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Evidence, Trigger
-from gradatim.operator.runs.schedule import next_tick
+from gradatim.operator.runs.schedule import next_tick, understood
 from gradatim.operator.runs.triggers import Known, spec_digest
 from gradatim.operator.settings import RunSettings
 
@@ -77,6 +77,7 @@ class Plan:
     gate_failure: tuple[Reason, str] | None = None
     problem: tuple[Reason, str] | None = None
     next_refresh: datetime | None = None
+    schedule_problem: str | None = None
     requeue: float | None = None
 
 
@@ -93,7 +94,7 @@ def known_of(world: World) -> Known:
         metadata=world.index.metadata,
         spec_digest=spec_digest(spec, IGNORED),
         run=status.run,
-        schedule=spec.refresh,
+        schedule=understood(spec.refresh, world.now)[0],
         last_tick=status.last_tick,
         last_requested=status.last_requested,
         upstream=world.around.upstream if follow else None,
@@ -148,6 +149,7 @@ def plan(world: World, settings: RunSettings) -> Plan:
     drop, wait = _droppable(world, history, desired)
     last = parsed(status.last_tick) or world.now
     done = decision.step.run is not None and decision.step.run.done
+    refresh, schedule_problem = understood(spec.refresh, world.now)
     return Plan(
         decision=decision,
         history=history,
@@ -160,7 +162,8 @@ def plan(world: World, settings: RunSettings) -> Plan:
         sweep=done and status.run is not None and not status.run.done,
         gate_failure=gate_failure,
         problem=problem,
-        next_refresh=next_tick(spec.refresh, world.index.metadata.uid or "", max(last, world.now)),
+        next_refresh=next_tick(refresh, world.index.metadata.uid or "", max(last, world.now)),
+        schedule_problem=schedule_problem,
         requeue=wait,
     )
 

@@ -28,7 +28,6 @@ from gradatim.operator.ragindex.plan import Plan, World, plan, refs, stale_in
 from gradatim.operator.ragindex.status import status
 from gradatim.operator.reading import InvalidSpecError, typed, typed_status
 from gradatim.operator.runs.model import Evidence
-from gradatim.operator.runs.schedule import ScheduleError
 from gradatim.operator.writing import add_finalizer, fence, has_finalizer, write
 
 RESOURCE = ours("ragindices")
@@ -46,7 +45,7 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     try:
         index = typed(RAGIndex, body)
         return await _pass(context, key, body, index, known, now)
-    except (InvalidSpecError, ScheduleError) as error:
+    except InvalidSpecError as error:
         running.abandon(context, key, active=active)
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, None)

@@ -47,6 +47,7 @@ def status(
         failed=_failed(world, plan),
         unknown=tuple(m for _, m in troubles) + world.evidence.unknown,
         overdue=overdue,
+        beside=None if plan.schedule_problem is None else (Reason.INVALID_SPEC, plan.schedule_problem),
         unknown_reason=troubles[0][0] if troubles else world.evidence.unknown_reason,
     )
     left = stale_in(world) if result is None else None

@@ -15,6 +15,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig
 from gradatim.api.runstatus import Attempt, RunStatus
 from gradatim.operator.clock import rfc3339
+from gradatim.operator.errors import explained
 from gradatim.operator.naming import run_name
 from gradatim.operator.runs.engine import advance
 from gradatim.operator.runs.model import Evidence, Policy, Step, Trigger
@@ -97,10 +98,20 @@ def _decide(known: Known, policy: Policy, situation: Situation) -> Decision:
         created=rfc3339(situation.now),
         attempts=[Attempt(number=1, recorded_at=rfc3339(situation.now))],
     )
-    config = situation.make_config(fresh, trigger)
+    config = _inputs(situation, fresh, trigger)
+    if isinstance(config, Block):
+        return Decision(Step(run=run), block=config)
     fresh = fresh.model_copy(update={"config_digest": config.digest})
     step = Step(run=fresh, reason=Reason.RECORDED, message="the inputs are frozen", requeue=0.0)
     return Decision(step, start=config, trigger=trigger, replaced=run)
+
+
+def _inputs(situation: Situation, run: RunStatus, trigger: Trigger) -> RunConfig | Block:
+    """Return the config of a Run, or why there can be none: what was admitted may still not fit into the run contract."""
+    try:
+        return situation.make_config(run, trigger)
+    except ValueError as error:
+        return Block(Reason.INVALID_SPEC, f"the inputs of a Run cannot be made: {explained(error)}", stalled=True)
 
 
 def _active(run: RunStatus, known: Known, policy: Policy, situation: Situation) -> Decision:
@@ -114,7 +125,9 @@ def _active(run: RunStatus, known: Known, policy: Policy, situation: Situation) 
         return Decision(Step(run=run, reason=Reason.SUSPENDED, message="suspended"))
     if situation.evidence.config is None and situation.block is None:
         # Somebody removed the frozen inputs: freeze them again. Should they differ, no result of the old ones will be taken.
-        again = situation.make_config(run, Trigger(run.trigger, run.trigger))
+        again = _inputs(situation, run, Trigger(run.trigger, run.trigger))
+        if isinstance(again, Block):
+            return Decision(Step(run=run), block=again)
         return Decision(Step(run=run.model_copy(update={"config_digest": again.digest}), requeue=0.0), start=again)
     step = advance(run, situation.evidence, policy, situation.settings, situation.now, stop=stop)
     return Decision(step)

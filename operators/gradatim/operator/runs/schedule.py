@@ -35,6 +35,17 @@ def _cron(schedule: Schedule, after: datetime, *, reverse: bool = False) -> Cron
         raise ScheduleError(f"refresh.timeZone {schedule.time_zone!r} is not an IANA time zone") from error
 
 
+def understood(schedule: Schedule | None, now: datetime) -> tuple[Schedule | None, str | None]:
+    """Return the schedule, or None and what is wrong with it: a wrong line stops nothing that runs, and starts nothing either."""
+    if schedule is None or schedule.schedule is None:
+        return schedule, None
+    try:
+        _cron(schedule, now)
+    except ScheduleError as error:
+        return None, str(error)
+    return schedule, None
+
+
 def jitter(schedule: Schedule, uid: str) -> timedelta:
     """Return this object's fixed share of `jitterSeconds`."""
     return timedelta(seconds=int(short_hash(uid, "jitter"), 16) % (schedule.jitter_seconds + 1))
