@@ -14,8 +14,7 @@ from gradatim.api.runstatus import Attempt, Outcome, Progress, RunStatus, Valida
 from gradatim.operator.conditions import Verdict
 from gradatim.operator.runs.attempts import GOOD
 from gradatim.operator.runs.lifecycle import Decision
-
-ASKED = frozenset({"generation", "request"})
+from gradatim.operator.runs.triggers import ASKED
 
 
 @dataclass(frozen=True, slots=True)

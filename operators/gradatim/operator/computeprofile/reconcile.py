@@ -54,7 +54,8 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     if profile.spec.vector_store is not None:
         probes.append(await _probe(context, ConditionType.VECTOR_STORE_REACHABLE, vector_version()))
     active = context.slots.active(key.name)
-    new = status(profile, known, tuple(probes), active=active, now=rfc3339(now))
+    deadline = context.settings.runs.dependency_deadline
+    new = status(profile, known, tuple(probes), active=active, now=now, deadline=deadline)
     healthy = all(p.ok for p in probes)
     interval = float(profile.spec.probe_interval_seconds)
     return await write(context, key, body, new, known.conditions, interval if healthy else min(interval, 5.0))

@@ -6,11 +6,13 @@ Called by `reconcile`. Pure. The reason of Ready names the dependency that faile
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from gradatim.api.computeprofile import ComputeProfile, ComputeProfileStatus
 from gradatim.api.meta import State
 from gradatim.api.reasons import ConditionType, Reason
-from gradatim.operator.conditions import Verdict, merged
+from gradatim.operator.clock import rfc3339, since
+from gradatim.operator.conditions import Verdict, find, merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,18 @@ class Probe:
 
 
 def status(
-    profile: ComputeProfile, old: ComputeProfileStatus, probes: tuple[Probe, ...], *, active: int, now: str
+    profile: ComputeProfile,
+    old: ComputeProfileStatus,
+    probes: tuple[Probe, ...],
+    *,
+    active: int,
+    now: datetime,
+    deadline: float,
 ) -> ComputeProfileStatus:
-    """Return the status to write. `last_probe` moves only when something else does: a probe that finds nothing new writes nothing."""
+    """Return the status to write. `last_probe` moves only when something else does: a probe that finds nothing new writes nothing.
+
+    Stalled once Ready has been False for `deadline` seconds: whoever waits for the profile may give up then.
+    """
     generation = profile.metadata.generation or 0
     failed = next((p for p in probes if not p.ok), None)
     verdicts = [Verdict(p.condition, p.ok, p.reason, p.message) for p in probes]
@@ -35,20 +46,33 @@ def status(
         ready = Verdict(ConditionType.READY, True, Reason.PROBED, "every dependency answers")
     else:
         ready = Verdict(ConditionType.READY, False, failed.reason, failed.message)
+    stalled = failed is not None and _down_for(old, now) >= deadline
+    trying = failed is not None and not stalled
     verdicts += [
         ready,
-        Verdict(ConditionType.RECONCILING, failed is not None, ready.reason, "" if failed is None else "probing again"),
-        Verdict(ConditionType.STALLED, False, Reason.PROBED),
+        Verdict(ConditionType.RECONCILING, trying, ready.reason, "probing again" if trying else ""),
+        Verdict(
+            ConditionType.STALLED,
+            stalled,
+            ready.reason if stalled else Reason.PROBED,
+            f"{ready.message}; probing goes on" if stalled else "",
+        ),
     ]
     versions = {p.condition: p.version for p in probes}
     new = old.model_copy(
         update={
             "observed_generation": generation,
             "state": State.READY if failed is None else State.DEGRADED,
-            "conditions": merged(old.conditions, verdicts, generation=generation, now=now),
+            "conditions": merged(old.conditions, verdicts, generation=generation, now=rfc3339(now)),
             "runtime_version": versions.get(ConditionType.RUNTIME_REACHABLE) or old.runtime_version,
             "vector_store_version": versions.get(ConditionType.VECTOR_STORE_REACHABLE) or old.vector_store_version,
             "active_runs": active,
         }
     )
-    return new if new == old else new.model_copy(update={"last_probe": now})
+    return new if new == old else new.model_copy(update={"last_probe": rfc3339(now)})
+
+
+def _down_for(old: ComputeProfileStatus, now: datetime) -> float:
+    """Return for how many seconds Ready has been False."""
+    ready = find(old.conditions, ConditionType.READY)
+    return since(ready.last_transition_time, now) if ready is not None and ready.status == "False" else 0.0

@@ -18,7 +18,7 @@ from gradatim.operator.profiles import usable
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Evidence, Trigger
 from gradatim.operator.runs.schedule import next_tick, understood
-from gradatim.operator.runs.triggers import Known, spec_digest
+from gradatim.operator.runs.triggers import Known, spec_digest, unsettled
 from gradatim.operator.settings import RunSettings
 
 KEPT_VERSIONS = 3
@@ -64,6 +64,7 @@ def known_of(world: World) -> Known:
         schedule=understood(world.dataset.spec.refresh, world.now)[0],
         last_tick=status.last_tick,
         last_requested=status.last_requested,
+        unsettled=unsettled(status.run, status.conditions),
     )
 
 

@@ -29,7 +29,7 @@ from gradatim.operator.profiles import usable
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Evidence, Trigger
 from gradatim.operator.runs.schedule import next_tick, understood
-from gradatim.operator.runs.triggers import Known, spec_digest
+from gradatim.operator.runs.triggers import Known, spec_digest, unsettled
 from gradatim.operator.settings import RunSettings
 
 IGNORED = frozenset({"suspend", "refresh", "retry", "compute", "activeDeadlineSeconds", "versions", "retrieval"})
@@ -97,6 +97,7 @@ def known_of(world: World) -> Known:
         schedule=understood(spec.refresh, world.now)[0],
         last_tick=status.last_tick,
         last_requested=status.last_requested,
+        unsettled=unsettled(status.run, status.conditions),
         upstream=world.around.upstream if follow else None,
         built_from=status.upstream if follow else None,
     )

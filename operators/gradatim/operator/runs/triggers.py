@@ -6,20 +6,23 @@ digest leaves out defaults, so that a release that adds a field starts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gradatim.api.base import ApiModel
 from gradatim.api.common import Schedule
-from gradatim.api.meta import ANNOTATION_REQUESTED_AT, ObjectMeta
+from gradatim.api.meta import ANNOTATION_REQUESTED_AT, Condition, ObjectMeta
+from gradatim.api.reasons import ConditionType
 from gradatim.api.run import canonical_digest
 from gradatim.api.runstatus import RunStatus
 from gradatim.operator.clock import parsed, rfc3339
+from gradatim.operator.conditions import find
 from gradatim.operator.naming import short_hash
 from gradatim.operator.runs.model import Trigger
 from gradatim.operator.runs.schedule import due_tick
 
+ASKED = frozenset({"generation", "request"})
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -35,6 +38,7 @@ class Known:
     last_requested: str | None
     upstream: Mapping[str, str] | None = None
     built_from: Mapping[str, str] | None = None
+    unsettled: bool = False  # what was asked for last has failed, and nothing has succeeded since
 
 
 def spec_digest(spec: ApiModel, ignored: frozenset[str]) -> str:
@@ -48,6 +52,14 @@ def superseded(known: Known) -> bool:
     return known.run is not None and not known.run.done and known.run.spec_digest != known.spec_digest
 
 
+def unsettled(run: RunStatus | None, conditions: Sequence[Condition]) -> bool:
+    """Return whether the last Run that somebody asked for, by a spec or a request, failed or was refused by a gate."""
+    if run is None or not run.done or run.trigger not in ASKED:
+        return False
+    current = find(conditions, ConditionType.CURRENT)
+    return current is not None and current.status == "False"
+
+
 def due(known: Known, now: datetime) -> Trigger | None:
     """Return the trigger of the Run that should start now. Only meaningful while no Run is active."""
     metadata = known.metadata
@@ -57,14 +69,16 @@ def due(known: Known, now: datetime) -> Trigger | None:
         return Trigger(f"generation/{metadata.generation}/{known.spec_digest}", "generation", requested=wanted)
     if wanted is not None and wanted != known.last_requested:
         return Trigger(f"request/{wanted}/{known.run.name}", "request", requested=wanted)
+    # A refresh of what never came about is another try at it: it is waited for, and its failure is the same failure.
+    asked = "generation" if known.unsettled else None
     if known.upstream is not None and known.built_from is not None and known.upstream != known.built_from:
         changes = short_hash(*(f"{name}={digest}" for name, digest in sorted(known.upstream.items())), length=16)
-        return Trigger(f"upstream/{changes}/{known.run.name}", "upstream")
+        return Trigger(f"upstream/{changes}/{known.run.name}", asked or "upstream")
     last = max(
         m for m in (parsed(known.last_tick), _ended(known.run), parsed(metadata.creation_timestamp), LONG_AGO) if m
     )
     tick = due_tick(known.schedule, metadata.uid or "", last, now)
-    return None if tick is None else Trigger(f"schedule/{rfc3339(tick)}", "schedule", tick=rfc3339(tick))
+    return None if tick is None else Trigger(f"schedule/{rfc3339(tick)}", asked or "schedule", tick=rfc3339(tick))
 
 
 def _ended(run: RunStatus) -> datetime | None:
