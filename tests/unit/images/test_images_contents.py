@@ -118,3 +118,15 @@ def test_programs_run_with_the_python_of_the_image(tmp_path: Path, script: bytes
 def test_a_folder_without_lock_file_is_no_checkout(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="--source"):
         Workshop.at(tmp_path, {}, print)
+
+
+def test_the_list_of_files_of_a_dependency_knows_nothing_of_the_builder(tmp_path: Path) -> None:
+    record, programs = tmp_path / "RECORD", tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ray").write_bytes(b"#!/opt/gradatim/bin/python\n")
+    record.write_text("ray/__init__.py,sha256=x,1\nbin/ray,sha256=of-the-builder,298\n")
+    environment._mend_record(record, programs)
+    assert record.read_text().splitlines() == [
+        "ray/__init__.py,sha256=x,1",
+        "../../../bin/ray,sha256=Jg6PrzP6FKefKKatEtDjyDw6pJRAxH77HfQsVSfTigk,27",
+    ]

@@ -93,6 +93,7 @@ def test_nothing_that_libtorch_links_is_left_out() -> None:
         pytest.param("nvidia/nvshmem/lib/libnvshmem_device_sm_90.bc", True, id="its device code goes"),
         pytest.param("torch/lib/libtorch_cuda.so", False, id="libtorch_cuda stays: libtorch links it"),
         pytest.param("torch/include/ATen/ATen.h", True, id="headers go: there is no compiler"),
+        pytest.param("torch/bin/torch_shm_manager", False, id="the manager of shared memory stays: torch looks for it"),
         pytest.param("torch/nn/__init__.py", False, id="Python stays"),
     ],
 )

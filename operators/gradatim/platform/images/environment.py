@@ -6,8 +6,10 @@ runs the builder. Files are linked from uv's cache, so nothing may change a file
 
 from __future__ import annotations
 
+import hashlib
 import platform as host
 import tempfile
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +77,27 @@ def install(requirements: Iterable[Requirement], folder: Path, tools: Tools, env
         )  # fmt: skip
     for script in sorted((site / "bin").iterdir()) if (site / "bin").is_dir() else ():
         _copy_program(script, programs / script.name)
+    for listed in sorted(site.glob("*.dist-info/RECORD")):
+        _mend_record(listed, programs)
     return Filled(site, programs)
+
+
+def _mend_record(path: Path, programs: Path) -> None:
+    """Write the list of files again where it names programs: uv listed them with the builder's interpreter in them."""
+    before = path.read_text()
+    after = "".join(f"{_program_line(line, programs)}\n" for line in before.splitlines())
+    if after != before:
+        path.unlink()  # a new file, whatever else is linked to the old one
+        path.write_text(after)
+
+
+def _program_line(line: str, programs: Path) -> str:
+    name = line.removeprefix("bin/").split(",", 1)[0]
+    if not line.startswith("bin/") or not (programs / name).is_file():
+        return line
+    content = (programs / name).read_bytes()
+    digest = urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    return f"../../../bin/{name},sha256={digest},{len(content)}"
 
 
 def _copy_program(script: Path, target: Path) -> None:

@@ -39,10 +39,10 @@ BASE = (
 )
 KEPT_OF_BASE = ("usr/share/doc/*/copyright",)
 
-# Of an environment: what uv keeps for itself, and scripts, which are written again with the image's interpreter.
-ENVIRONMENT = (".lock", "bin", "bin/*")
+# Of an environment: what uv keeps for itself, manual pages, and scripts, which are written again with the image's interpreter.
+ENVIRONMENT = (".lock", "bin", "bin/*", "share/man/*")
 
-# torch from the public index links these libraries only when a GPU or a compiled model asks for them. The others (cuBLAS, cuFFT,
+# torch, as the package index has it, loads these only when a GPU or a compiled model asks for them. The others (cuBLAS, cuFFT,
 # cuSPARSE, cuSPARSELt, NCCL, NVSHMEM's host part, NVRTC, CUPTI, the runtime) are linked by libtorch itself: `import torch` needs them.
 CPU_ONLY_PACKAGES = frozenset(
     {
@@ -74,7 +74,7 @@ CPU_ONLY_FILES = (
     "nvidia/cudnn/lib/libcudnn_*.so*",
     "nvidia/nvshmem/bin/*",
     "nvidia/nvshmem/lib/nvshmem_*.so*",
-    "torch/bin/*",
+    "torch/bin/protoc*",
     "torch/include/*",
     "torch/lib/libcaffe2_nvrtc.so",
     "torch/lib/libtorch_cuda_linalg.so",
