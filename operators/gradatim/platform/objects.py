@@ -1,6 +1,6 @@
-"""The objects every local platform starts with: namespaces, the operator's rights and secrets, the default profile.
+"""The objects every local platform starts with: namespaces, the operator's rights, limits and secrets, the default profile.
 
-Pure but for reading `rbac.yaml` from the installed package. `bootstrap` applies what is built here.
+Pure but for reading `rbac.yaml` and `policies.yaml` from the installed package. `bootstrap` applies what is built here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from gradatim.platform.launches import OPERATOR_NAMESPACE
+from gradatim.platform.pki import OPERATOR_USER
 from gradatim.platform.state import PlatformState
 
 _LABELS = {"app.kubernetes.io/part-of": "gradatim", "app.kubernetes.io/managed-by": "gradatim-platform"}
@@ -33,6 +34,28 @@ def namespaces() -> list[dict[str, Any]]:
 def rbac() -> list[dict[str, Any]]:
     """Return the operator's roles and bindings."""
     return list(yaml.safe_load_all((files("gradatim.platform") / "rbac.yaml").read_text()))
+
+
+def policies() -> list[dict[str, Any]]:
+    """Return the admission policies and their bindings. The machine's owner, who made the platform, may write what the operator may."""
+    text = (files("gradatim.platform") / "policies.yaml").read_text()
+    for word, value in (
+        ("__OPERATOR__", OPERATOR_USER),
+        ("__TRUSTED_USERS__", "[]"),
+        ("__TRUSTED_GROUPS__", "['system:masters']"),
+    ):
+        text = text.replace(word, value)
+    found = list(yaml.safe_load_all(text))
+    return found + [_binding(policy) for policy in found]
+
+
+def _binding(policy: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": policy["apiVersion"],
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": dict(policy["metadata"]),
+        "spec": {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]},
+    }
 
 
 def secret(name: str, data: Mapping[str, str]) -> dict[str, Any]:

@@ -84,7 +84,10 @@ def rules_of(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, s
 
 def crd_yaml(kind: Kind) -> str:
     """Return the definition of a kind as YAML with a stable order of keys."""
-    text: str = yaml.safe_dump(crd(kind), sort_keys=True, width=120, allow_unicode=True)
+    definition = crd(kind)
+    # Helm must not remove a definition: with it go all objects of the kind.
+    definition["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+    text: str = yaml.safe_dump(definition, sort_keys=True, width=120, allow_unicode=True)
     return f"# {GENERATED.replace('`', '')}\n{text}"
 
 

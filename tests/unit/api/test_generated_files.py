@@ -25,6 +25,8 @@ def test_checked_in_files_are_current() -> None:
 
 def test_definitions_of_the_chart_are_those_of_the_types() -> None:
     found = [yaml.safe_load((ROOT / CRD_FOLDER / f"{kind.plural}.yaml").read_text()) for kind in KINDS]
+    # Helm must not remove a definition: with it would go all objects of the kind.
+    assert [crd["metadata"].pop("annotations") for crd in found] == [{"helm.sh/resource-policy": "keep"}] * len(KINDS)
     assert found == all_crds()
 
 
