@@ -16,8 +16,10 @@ from gradatim.operator.clock import rfc3339
 from gradatim.operator.conditions import find
 from gradatim.operator.observing import Surrounding
 from gradatim.operator.ragindex import plan as planning
-from gradatim.operator.ragindex.plan import HISTORY, IGNORED, Aliases, Plan, World, plan, stale_in
+from gradatim.operator.ragindex.model import Aliases, World
+from gradatim.operator.ragindex.plan import IGNORED, Plan, plan
 from gradatim.operator.ragindex.status import status
+from gradatim.operator.ragindex.versions import HISTORY, stale_in
 from gradatim.operator.runs.model import Evidence
 from gradatim.operator.runs.triggers import spec_digest
 from gradatim.operator.runtimes.base import Observed

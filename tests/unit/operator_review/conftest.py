@@ -14,7 +14,8 @@ from gradatim.api.ragindex import IndexVersion, Promotion, RAGIndex, RAGIndexSta
 from gradatim.api.runstatus import Attempt, NamedMetric, Outcome, RunStatus
 from gradatim.operator.observing import Surrounding
 from gradatim.operator.profiles import identity_of
-from gradatim.operator.ragindex.plan import IGNORED, Aliases, World
+from gradatim.operator.ragindex.model import Aliases, World
+from gradatim.operator.ragindex.plan import IGNORED
 from gradatim.operator.runs.model import Evidence
 from gradatim.operator.runs.triggers import spec_digest
 

@@ -15,7 +15,8 @@ from gradatim.operator.applying import config_map, freeze
 from gradatim.operator.errors import TryLater
 from gradatim.operator.kube import AlreadyExists, Body, Resource
 from gradatim.operator.observing import Frozen, frozen
-from gradatim.operator.ragindex.plan import World, frozen_inputs
+from gradatim.operator.ragindex.model import World
+from gradatim.operator.ragindex.plan import frozen_inputs
 
 OWNER: Body = {"apiVersion": "v", "kind": "RAGIndex", "metadata": {"name": "docs", "namespace": "team", "uid": "u"}}
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Attempt, Failure, Outcome, RunStatus
-from gradatim.operator.ragindex.plan import World, plan
+from gradatim.operator.ragindex.model import World
+from gradatim.operator.ragindex.plan import plan
 from gradatim.operator.ragindex.status import status
 from gradatim.operator.settings import RunSettings
 

@@ -10,7 +10,8 @@ import pytest
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.runstatus import RunStatus
 from gradatim.operator.conditions import find
-from gradatim.operator.ragindex.plan import Aliases, World, plan
+from gradatim.operator.ragindex.model import Aliases, World
+from gradatim.operator.ragindex.plan import plan
 from gradatim.operator.ragindex.status import status
 from gradatim.operator.settings import RunSettings
 

@@ -12,7 +12,8 @@ from gradatim.api.reasons import ConditionType
 from gradatim.api.run import IndexOutput, RunResult, Stamp
 from gradatim.api.runstatus import Attempt, RunStatus
 from gradatim.operator.conditions import find
-from gradatim.operator.ragindex.plan import World, plan
+from gradatim.operator.ragindex.model import World
+from gradatim.operator.ragindex.plan import plan
 from gradatim.operator.ragindex.status import status
 from gradatim.operator.runs.model import Evidence
 from gradatim.operator.runtimes.base import Observed, Phase

@@ -10,7 +10,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator.edges import Edges
 from gradatim.operator.errors import DependencyError
-from gradatim.operator.ragindex.plan import Aliases
+from gradatim.operator.ragindex.model import Aliases
 
 Trouble = tuple[Reason, str]
 

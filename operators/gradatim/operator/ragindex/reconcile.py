@@ -24,8 +24,10 @@ from gradatim.operator.passes import Context, Outcome
 from gradatim.operator.profiles import identity_now, identity_of
 from gradatim.operator.queue import Key
 from gradatim.operator.ragindex import observe
-from gradatim.operator.ragindex.plan import Plan, World, plan, refs, stale_in
+from gradatim.operator.ragindex.model import World
+from gradatim.operator.ragindex.plan import Plan, plan, refs
 from gradatim.operator.ragindex.status import status
+from gradatim.operator.ragindex.versions import stale_in
 from gradatim.operator.reading import InvalidSpecError, typed, typed_status
 from gradatim.operator.runs.model import Evidence
 from gradatim.operator.writing import add_finalizer, fence, has_finalizer, write

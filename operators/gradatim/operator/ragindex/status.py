@@ -16,7 +16,9 @@ from gradatim.operator.clock import rfc3339, since
 from gradatim.operator.conditions import Verdict, clipped, find, merged, reason_of
 from gradatim.operator.dataset.status import sources_verdict
 from gradatim.operator.jobstatus import Facts
-from gradatim.operator.ragindex.plan import Plan, World, stale_in
+from gradatim.operator.ragindex.model import World
+from gradatim.operator.ragindex.plan import Plan
+from gradatim.operator.ragindex.versions import stale_in
 from gradatim.operator.runs.lifecycle import Block, Decision
 from gradatim.operator.settings import RunSettings
 
@@ -52,7 +54,8 @@ def status(
     )
     left = stale_in(world) if result is None else None
     degraded = left is not None and left.total_seconds() <= 0
-    verdicts = [*jobstatus.common(facts), *_stages(world, plan, result), *_degraded(world, degraded=degraded)]
+    queue = jobstatus.queueing(world.evidence.observed, step.run, old.conditions)
+    verdicts = [*jobstatus.common(facts), *_stages(world, plan, result), *_degraded(world, degraded=degraded), *queue]
     if plan.problem is not None:
         verdicts = [v for v in verdicts if v.type not in {ConditionType.STALLED, ConditionType.CURRENT}]
         verdicts += [
