@@ -20,7 +20,7 @@ class Verdict:
 
     type: ConditionType
     status: bool | None
-    reason: Reason
+    reason: Reason | str  # a text is a reason of somebody else's vocabulary, shown as it is
     message: str = ""
 
 
@@ -35,7 +35,7 @@ def merged(known: Sequence[Condition], verdicts: Iterable[Verdict], *, generatio
             status=status,
             observed_generation=generation,
             last_transition_time=old.last_transition_time if old is not None and old.status == status else now,
-            reason=verdict.reason.value,
+            reason=str(verdict.reason),
             message=clipped(verdict.message),
         )
     return list(by_type.values())

@@ -6,14 +6,16 @@ documentation). Pure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradatim.api.meta import State
+from gradatim.api.meta import Condition, State
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.runstatus import Attempt, Outcome, Progress, RunStatus, ValidationSummary
-from gradatim.operator.conditions import Verdict
+from gradatim.operator.conditions import Verdict, find
 from gradatim.operator.runs.attempts import GOOD
 from gradatim.operator.runs.lifecycle import Decision
+from gradatim.operator.runtimes.base import Observed
 from gradatim.operator.runs.triggers import ASKED
 
 
@@ -102,6 +104,9 @@ def state(verdicts: list[Verdict], run: RunStatus | None, *, degraded: bool = Fa
     active = run is not None and not run.done
     if by_type[ConditionType.SUSPENDED].status:
         return State.SUSPENDED
+    queued = by_type.get(ConditionType.QUEUED)
+    if active and queued is not None and queued.status and by_type[ConditionType.READY].status is not True:
+        return State.QUEUED
     if active and by_type[ConditionType.READY].status is not True:
         return State.RUNNING
     if by_type[ConditionType.READY].status is True:
@@ -112,6 +117,25 @@ def state(verdicts: list[Verdict], run: RunStatus | None, *, degraded: bool = Fa
     if reconciling.status and reconciling.reason in {Reason.CONCURRENCY_LIMIT, Reason.QUEUED}:
         return State.QUEUED
     return State.PENDING if reconciling.status or run is None else State.FAILED
+
+
+def queueing(observed: Observed | None, run: RunStatus | None, known: Sequence[Condition]) -> list[Verdict]:
+    """Return Queued, Admitted and Evicted as the queue before the runtime says; nothing where there never was one.
+
+    They stay as they are while the queue cannot be asked, and end with the Run.
+    """
+    found = observed.queueing if observed is not None else None
+    if found is not None and run is not None and not run.done:
+        said = {
+            ConditionType.QUEUED: found.queued,
+            ConditionType.ADMITTED: found.admission,
+            ConditionType.EVICTED: found.eviction,
+        }
+        return [Verdict(kind, s.status, s.reason, s.message) for kind, s in said.items()]
+    if (run is None or run.done) and find(known, ConditionType.QUEUED) is not None:
+        ended = (ConditionType.QUEUED, ConditionType.ADMITTED, ConditionType.EVICTED)
+        return [Verdict(kind, False, "RunEnded") for kind in ended]
+    return []
 
 
 def data_valid(summary: ValidationSummary, noun: str, message: str, *, good: bool) -> Verdict:

@@ -23,6 +23,7 @@ class RunSettings:
     result_grace: float = 15.0
     stop_grace: float = 120.0
     deadline_grace: float = 60.0
+    queue_deadline: float = 604_800.0
     retry_base: float = 5.0
     retry_max: float = 300.0
     cleanup_deadline: float = 900.0
@@ -90,6 +91,7 @@ def load(env: Mapping[str, str]) -> Settings:
             result_grace=_number(env, "GRADATIM_RESULT_GRACE_SECONDS", runs.result_grace, 0),
             stop_grace=_number(env, "GRADATIM_STOP_GRACE_SECONDS", runs.stop_grace, 0),
             deadline_grace=_number(env, "GRADATIM_DEADLINE_GRACE_SECONDS", runs.deadline_grace, 0),
+            queue_deadline=_number(env, "GRADATIM_QUEUE_DEADLINE_SECONDS", runs.queue_deadline, 1),
             retry_base=_number(env, "GRADATIM_RETRY_BASE_SECONDS", runs.retry_base, 0),
             retry_max=_number(env, "GRADATIM_RETRY_MAX_SECONDS", runs.retry_max, 0),
             cleanup_deadline=_number(env, "GRADATIM_CLEANUP_DEADLINE_SECONDS", runs.cleanup_deadline, 1),

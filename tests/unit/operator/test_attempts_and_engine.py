@@ -420,7 +420,7 @@ def test_an_attempt_past_its_deadline_is_ended(one: Attempt, evidence: Evidence,
 
 
 def test_a_silent_attempt_is_ended() -> None:
-    quiet = attempt(started_at=ago(300), recorded_at=ago(300))
+    quiet = attempt(started_at=ago(300), recorded_at=ago(300), heartbeat_at=ago(299))
     found = step(run(quiet), seen(Phase.RUNNING))
     assert (found.actions, found.reason) == ((Kill(1),), Reason.HEARTBEAT_LOST)
 

@@ -47,7 +47,8 @@ def status(
         beside=None if plan.schedule_problem is None else (Reason.INVALID_SPEC, plan.schedule_problem),
         unknown_reason=troubles[0][0] if troubles else world.evidence.unknown_reason,
     )
-    verdicts = [*jobstatus.common(facts), *_data(plan, old)]
+    queue = jobstatus.queueing(world.evidence.observed, step.run, old.conditions)
+    verdicts = [*jobstatus.common(facts), *_data(plan, old), *queue]
     progress = jobstatus.throttled(
         old.progress,
         jobstatus.shown(world.evidence.progress.progress if world.evidence.progress else old.progress, step.run),

@@ -13,6 +13,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Attempt, Failure, Outcome
 from gradatim.operator.clock import rfc3339, since
 from gradatim.operator.conditions import clipped, reason_of
+from gradatim.operator.runs import waiting
 from gradatim.operator.runs.model import Evidence, Policy
 from gradatim.operator.runtimes.base import Observed, Phase
 from gradatim.operator.settings import RunSettings
@@ -21,6 +22,14 @@ OVER = frozenset({Outcome.SUCCEEDED, Outcome.UNCHANGED, Outcome.STOPPED, Outcome
 GOOD = frozenset({Outcome.SUCCEEDED, Outcome.UNCHANGED})
 ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.STOPPED, Phase.ABSENT})
 RETRYABLE = frozenset({Failure.NODE_LOST, Failure.PREEMPTED, Failure.DEPENDENCY, Failure.OUT_OF_MEMORY})
+UNSEEN_RESULT = (
+    "its process says that it has written its result, and the artifact store that the operator reads holds none: "
+    "operatorSecretName and workloadSecretName, or the volumes, must lead to the same store"
+)
+UNSHOWN = (
+    "it runs, and nothing that it writes shows in the artifact store that the operator reads: operatorSecretName and "
+    "workloadSecretName, or the volumes, must lead to the same store"
+)
 CAPS = {Failure.OUT_OF_MEMORY: 1}
 _OOM_SIGNS = ("outofmemory", "out of memory", "oom", "exit code 137")
 REASONS = {
@@ -49,13 +58,13 @@ def judged(attempt: Attempt, evidence: Evidence, rules: Rules) -> Attempt:
     if attempt.outcome in OVER:
         return attempt
     now = rules.now
-    seen = _with_heartbeat(attempt, evidence)
+    seen = waiting.followed(_with_heartbeat(attempt, evidence), evidence.observed, now)
     if evidence.rejected is not None and _ended(evidence):
         return _failed(seen, Failure.USER, Reason.RESULT_REJECTED, evidence.rejected, now)
     result = evidence.result
     if result is not None:
         if result.outcome == "Failed":
-            if not (_ended(evidence) or _past_fence(attempt, rules)):
+            if not (_ended(evidence) or _past_fence(seen, rules)):
                 return seen  # it may still hold the checkpoint folder
             failure = result.failure or Failure.USER
             reason = reason_of(result.reason, REASONS[failure])
@@ -63,14 +72,15 @@ def judged(attempt: Attempt, evidence: Evidence, rules: Rules) -> Attempt:
         if result.outcome == "Stopped" and not _ended(evidence):
             return seen
         if result.outcome == "Stopped" and not rules.asked:
-            if past_deadline(attempt, rules):
-                return _failed(seen, Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, _overrun(rules), now)
+            if past_deadline(seen, rules):
+                return _failed(seen, Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, overrun(seen, rules), now)
             message = result.message or "the workload stopped although nobody had asked it to"
             return _failed(seen, Failure.PREEMPTED, Reason.PREEMPTED, message, now)
         update = {
             "outcome": Outcome(result.outcome),
             "finished_at": result.finished,
             "message": clipped(result.message),
+            "reason": None,
         }
         return seen.model_copy(update=update)
     return _without_result(seen, evidence, rules)
@@ -103,10 +113,12 @@ def _without_result(attempt: Attempt, evidence: Evidence, rules: Rules) -> Attem
 def _died(attempt: Attempt, observed: Observed, ended: str, rules: Rules) -> Attempt:
     """The process has ended and left no result."""
     now = rules.now
-    if observed.phase is Phase.STOPPED and rules.asked:
+    if observed.phase in {Phase.STOPPED, Phase.ABSENT} and rules.asked:
         return attempt.model_copy(update={"outcome": Outcome.STOPPED, "finished_at": ended})
     if past_deadline(attempt, rules):
-        return _failed(attempt, Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, _overrun(rules), now)
+        return _failed(attempt, Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, overrun(attempt, rules), now)
+    if observed.phase is Phase.SUCCEEDED or attempt.reason == Reason.STORE_NOT_READABLE.value:
+        return _failed(attempt, Failure.DEPENDENCY, Reason.STORE_NOT_READABLE, attempt.message or UNSEEN_RESULT, now)
     if observed.phase is Phase.STOPPED:
         message = "it was stopped, for want of a sign of life or from outside"
         return _failed(attempt, Failure.NODE_LOST, Reason.HEARTBEAT_LOST, message, now)
@@ -122,12 +134,15 @@ def _gone(attempt: Attempt, rules: Rules) -> Attempt:
     if attempt.outcome is Outcome.RECORDED:
         failure, reason, message = Failure.DEPENDENCY, Reason.RUNTIME_UNREACHABLE, "it was never seen to start"
     else:
-        failure, reason, message = Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, _overrun(rules)
+        failure, reason, message = Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, overrun(attempt, rules)
     update = {"outcome": Outcome.GONE, "failure": failure, "message": message, "reason": reason.value}
     return attempt.model_copy(update=update | {"finished_at": rfc3339(rules.now)})
 
 
-def _overrun(rules: Rules) -> str:
+def overrun(attempt: Attempt, rules: Rules) -> str:
+    """Return which time is over, for a person."""
+    if waiting.waited(attempt, rules.now) > rules.settings.queue_deadline:
+        return f"it waited more than {rules.settings.queue_deadline:g} s in a queue; ask whoever runs the queue"
     return f"no result {rules.policy.deadline} s after the start: activeDeadlineSeconds"
 
 
@@ -149,12 +164,13 @@ def _ended(evidence: Evidence) -> bool:
 
 def past_deadline(attempt: Attempt, rules: Rules) -> bool:
     """Return whether a started attempt has used up its time; what is left until the fence is for ending it."""
-    return attempt.started_at is not None and since(attempt.started_at, rules.now) > rules.policy.deadline
+    if waiting.waited(attempt, rules.now) > rules.settings.queue_deadline:
+        return True
+    return attempt.started_at is not None and waiting.elapsed(attempt, rules.now) > rules.policy.deadline
 
 
 def _past_fence(attempt: Attempt, rules: Rules) -> bool:
-    start = attempt.started_at or attempt.recorded_at
-    return start is not None and since(start, rules.now) > rules.policy.deadline + rules.settings.deadline_grace
+    return waiting.elapsed(attempt, rules.now) > rules.policy.deadline + rules.settings.deadline_grace
 
 
 def silent(attempt: Attempt, evidence: Evidence, rules: Rules) -> bool:
@@ -164,10 +180,15 @@ def silent(attempt: Attempt, evidence: Evidence, rules: Rules) -> bool:
     """
     if attempt.outcome is not Outcome.RUNNING or evidence.unread or evidence.observed is None:
         return False
-    if evidence.progress is None and evidence.observed is not None and evidence.observed.phase is Phase.PENDING:
+    heartbeat = evidence.progress.heartbeat if evidence.progress is not None else None
+    if evidence.observed.phase is Phase.PENDING and not waiting.heard(attempt, heartbeat):
         return False
-    last = evidence.progress.heartbeat if evidence.progress is not None else attempt.started_at
-    return last is not None and since(last, rules.now) > rules.settings.heartbeat_timeout
+    return waiting.quiet_for(attempt, heartbeat, evidence.observed, rules.now) > rules.settings.heartbeat_timeout
+
+
+def unshown(attempt: Attempt, evidence: Evidence) -> bool:
+    """Return whether nothing that a running attempt wrote was ever seen, in a store that answers."""
+    return attempt.heartbeat_at is None and evidence.progress is None and not evidence.unread
 
 
 def may_retry(attempts: list[Attempt], max_retries: int) -> bool:

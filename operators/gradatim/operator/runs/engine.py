@@ -14,7 +14,7 @@ from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.conditions import reason_of
 from gradatim.operator.runs import attempts as rules
 from gradatim.operator.runs.model import Evidence, Kill, Policy, RequestStop, Step, Submit
-from gradatim.operator.runtimes.base import Phase
+from gradatim.operator.runtimes.base import Observed, Phase
 from gradatim.operator.settings import RunSettings
 
 KEPT_ATTEMPTS = 20
@@ -104,7 +104,7 @@ def _stopping(
         asked = run.model_copy(update={"stop_requested_at": rfc3339(now), "stop_reason": reason})
         return Step(run=asked, actions=(RequestStop(reason),), message=f"stopping: {reason}", requeue=settings.poll_min)
     waited = since(run.stop_requested_at, now)
-    if waited < settings.stop_grace:
+    if waited < settings.stop_grace and not (observed is not None and observed.waiting):
         return Step(run=run, actions=(RequestStop(reason),), message=f"stopping: {reason}", requeue=settings.poll_min)
     return Step(
         run=run, actions=(Kill(last.number),), message=f"stopping by force: {reason}", requeue=settings.poll_min
@@ -117,12 +117,26 @@ def _running(run: RunStatus, last: Attempt, evidence: Evidence, bounds: rules.Ru
         return Step(run=run, actions=(Submit(last.number),), reason=Reason.IN_PROGRESS, requeue=settings.poll_min)
     kill = (Kill(last.number),)
     if rules.past_deadline(last, bounds):
-        message = f"activeDeadlineSeconds of {bounds.policy.deadline} s is over; stopping the attempt"
+        message = f"{rules.overrun(last, bounds)}; stopping the attempt"
         return Step(run, kill, reason=Reason.DEADLINE_EXCEEDED, message=message, requeue=settings.poll_min)
+    if rules.silent(last, evidence, bounds) and rules.unshown(last, evidence):
+        update = {"reason": Reason.STORE_NOT_READABLE.value, "message": rules.UNSHOWN}
+        blamed = run.model_copy(update={"attempts": [*run.attempts[:-1], last.model_copy(update=update)]})
+        message = f"{rules.UNSHOWN}; stopping the attempt"
+        return Step(blamed, kill, reason=Reason.STORE_NOT_READABLE, message=message, requeue=settings.poll_min)
     if rules.silent(last, evidence, bounds):
         message = f"no sign of life for {settings.heartbeat_timeout:g} s; stopping the attempt"
         return Step(run, kill, reason=Reason.HEARTBEAT_LOST, message=message, requeue=settings.poll_min)
-    age = since(last.started_at or last.recorded_at, now)
+    age = since(last.resumed_at or last.started_at or last.recorded_at, now)
     wait = min(max(age / 10, settings.poll_min), settings.poll_max)
-    message = "; ".join(evidence.unknown) or f"attempt {last.number} is running"
-    return Step(run=run, reason=Reason.IN_PROGRESS, message=message, requeue=wait)
+    message = "; ".join(evidence.unknown) or _told(last, observed)
+    reason = Reason.QUEUED if observed is not None and observed.waiting else Reason.IN_PROGRESS
+    return Step(run=run, reason=reason, message=message, requeue=wait)
+
+
+def _told(last: Attempt, observed: Observed | None) -> str:
+    """Return how the attempt stands, with what its runtime says about it."""
+    if observed is None or observed.phase is Phase.RUNNING or not observed.message:
+        return f"attempt {last.number} is running"
+    doing = "is pending" if observed.phase is Phase.PENDING else "may be running"
+    return f"attempt {last.number} {doing}: {observed.message}"

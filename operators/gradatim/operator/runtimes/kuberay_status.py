@@ -73,7 +73,7 @@ def _phase(seen: Seen, now: datetime) -> tuple[Phase, str]:
     job, deployment, ray = seen.job, _text(seen.job, "jobDeploymentStatus"), _text(seen.job, "jobStatus")
     told = _text(job, "message") or _text(job, "reason")
     if job["metadata"].get("deletionTimestamp"):
-        return Phase.RUNNING, _leaving(job, now)
+        return Phase.UNKNOWN, _leaving(job, now)
     if deployment == "ValidationFailed":
         return Phase.FAILED, told
     if deployment in _OVER:
@@ -99,7 +99,7 @@ def _ended(seen: Seen, deployment: str, ray: str, told: str) -> tuple[Phase, str
         return Phase.FAILED, _why_not_started(seen) or told
     if seen.cluster is None:
         return Phase.FAILED, told
-    return Phase.RUNNING, f"KubeRay says {deployment} and Ray {ray or 'nothing'}; waiting for a sign of life. {told}"
+    return Phase.UNKNOWN, f"KubeRay says {deployment} and Ray {ray or 'nothing'}; waiting for a sign of life. {told}"
 
 
 def _leaving(job: Body, now: datetime) -> str:

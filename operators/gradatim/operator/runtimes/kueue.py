@@ -6,6 +6,7 @@ Used by `runtimes.kuberay`. Pure. Kueue decides and writes; this only reads, so 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ VISIBILITY = Resource("visibility.kueue.x-k8s.io", "v1beta2", "localqueues")
 _NAME_LIMIT, _SHORT_LIMIT, _HASH_LENGTH = 253, 63, 5
 _TEXT_CHARS = 512
 _EXACT_PLACES = 10
+_REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 _UNSEEN = "Kueue has not taken it up yet; it needs the integration ray.io/rayjob"
 _NEVER = Said(False, "NotEvicted")
 
@@ -82,5 +84,6 @@ def _said(workload: Mapping[str, Any], kind: str) -> Said:
         if condition.get("type") == kind:
             status = {"True": True, "False": False}.get(condition.get("status"))
             text = "".join(c for c in str(condition.get("message") or "") if c.isprintable())
-            return Said(status, str(condition.get("reason") or "Pending"), text[:_TEXT_CHARS])
+            reason = str(condition.get("reason"))
+            return Said(status, reason if _REASON.fullmatch(reason) else "Pending", text[:_TEXT_CHARS])
     return Said(None, "Pending")
