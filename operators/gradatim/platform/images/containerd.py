@@ -16,7 +16,7 @@ from gradatim.platform.images.errors import ImageError
 
 
 def load(folder: Path, ctr: Sequence[str]) -> bool:
-    """Import the image in `folder`; return whether anything was to be done.
+    """Import the image in `folder` under its tag and its digest; return whether anything was to be done.
 
     `ctr` is the command up to and with its namespace, such as `["ctr", "-a", socket, "-n", "k8s.io"]`. Raises ImageError with what
     containerd said when it refuses.
@@ -24,8 +24,16 @@ def load(folder: Path, ctr: Sequence[str]) -> bool:
     image = layouts.read(folder)
     if _present(image, ctr):
         return False
+    _import(image, ctr)
+    # A pod that pins the digest finds an image that was never pulled only under this name.
+    tagged = _call([*ctr, "images", "tag", "--force", image.reference, image.pinned])
+    if tagged.returncode != 0 or not _present(image, ctr):
+        raise ImageError(f"containerd took {image.reference} but does not list it as {image.pinned}: {tagged.stderr}")
+    return True
+
+
+def _import(image: layouts.Layout, ctr: Sequence[str]) -> None:
     with tempfile.TemporaryFile() as said:
-        # Uncompressed layers are unpacked as they are read; --local would need the archive on disk.
         with subprocess.Popen(
             [*ctr, "images", "import", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
         ) as importing:
@@ -41,18 +49,18 @@ def load(folder: Path, ctr: Sequence[str]) -> bool:
             raise ImageError(
                 f"containerd did not take {image.reference}: {said.read()[-2000:].decode(errors='replace')}"
             )
-    if not _present(image, ctr):
-        raise ImageError(f"containerd took {image.reference} but does not list it with digest {image.digest}")
-    return True
 
 
 def _present(image: layouts.Layout, ctr: Sequence[str]) -> bool:
-    done = subprocess.run(
-        [*ctr, "images", "ls", f"name=={image.reference}"],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    done = _call([*ctr, "images", "ls"])
     if done.returncode != 0:
         raise ImageError(
             f"containerd does not answer: {done.stderr.strip()[-500:]}; is it running, is the socket right?"
         )
-    return any(image.digest in line.split() for line in done.stdout.splitlines()[1:])
+    rows = (line.split() for line in done.stdout.splitlines()[1:])
+    known = {row[0] for row in rows if image.digest in row}
+    return {image.reference, image.pinned} <= known
+
+
+def _call(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(argv), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)

@@ -77,8 +77,8 @@ def install(requirements: Iterable[Requirement], folder: Path, tools: Tools, env
         )  # fmt: skip
     for script in sorted((site / "bin").iterdir()) if (site / "bin").is_dir() else ():
         _copy_program(script, programs / script.name)
-    for listed in sorted(site.glob("*.dist-info/RECORD")):
-        _mend_record(listed, programs)
+    for record in sorted(site.glob("*.dist-info/RECORD")):
+        _mend_record(record, programs)
     return Filled(site, programs)
 
 

@@ -37,6 +37,11 @@ class Layout:
     layers: tuple[Layer, ...]
 
     @property
+    def pinned(self) -> str:
+        """The name by which a ComputeProfile pins the image."""
+        return f"{self.reference.rsplit(':', 1)[0]}@{self.digest}"
+
+    @property
     def size(self) -> int:
         """Bytes of all layers; nothing is compressed."""
         return sum(layer.size for layer in self.layers)
