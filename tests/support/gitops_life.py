@@ -24,6 +24,7 @@ from gradatim.operator.dataset.status import status as dataset_status
 from gradatim.operator.invalid import stalled
 from gradatim.operator.observing import Surrounding
 from gradatim.operator.profiles import identity_of
+from gradatim.operator.ragindex import model as index_model
 from gradatim.operator.ragindex import plan as index_plan
 from gradatim.operator.ragindex.status import status as index_status
 from gradatim.operator.runs.model import Evidence
@@ -176,8 +177,8 @@ class RunLife(Life):
             self._write(dataset_status(data_world, data_plan, SETTINGS, **said))
             return self
         at = known.promotion.collection if known.promotion else None
-        read = index_plan.Aliases(collection=at, present=True if at else None, known=at is not None)
-        index_world = index_plan.World(
+        read = index_model.Aliases(collection=at, present=True if at else None, known=at is not None)
+        index_world = index_model.World(
             index=RAGIndex.model_validate(self.body), alias="Nsupport_answers_0", aliases=read, **common
         )
         planned = index_plan.plan(index_world, SETTINGS)
