@@ -17,6 +17,12 @@ app.kubernetes.io/name: gradatim-weaviate
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The pods of Runs, as the operator labels them. */}}
+{{- define "gradatim.workloadSelector" -}}
+app.kubernetes.io/managed-by: gradatim-operator
+app.kubernetes.io/component: workload
+{{- end }}
+
 {{- define "gradatim.image" -}}
 {{- if .image.digest }}{{ .image.repository }}@{{ .image.digest }}{{ else }}{{ .image.repository }}:{{ .image.tag | default .version }}{{ end }}
 {{- end }}
