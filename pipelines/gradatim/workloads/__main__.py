@@ -1,7 +1,8 @@
 """`python -m gradatim.workloads <validate|index>`: runs one attempt and ends it with a result, whatever happens.
 
 Started by a pod, a Ray job or `local.run_local`; the config comes from the environment or a file. Exit 0 for Succeeded, Unchanged and
-Stopped, 1 for Failed, 2 when no result could be written because there is no usable config or store. Nothing else may write `result.json`.
+Stopped, 1 for Failed, 2 when no result could be written because there is no usable config or store. An attempt that finds its own result, because
+a cluster started it again, leaves everything as it is and exits 0. Nothing else may write `result.json`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from gradatim.workloads.store import ArtifactStore
 log = logging.getLogger("gradatim.workloads")
 
 WORKLOADS = ("validate", "index")
+LOG_COPY_ENV = "GRADATIM_LOG_COPY"
 MAX_CONFIG_BYTES = 1_048_576
 RESULT_ATTEMPTS = 5
 OVERRUN_GRACE_SECONDS = 20.0
@@ -43,22 +45,42 @@ class ConfigError(Exception):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one attempt; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    start_logging()
     for chatty in ("httpx", "httpcore", "urllib3", "botocore"):  # their request lines carry query strings
         logging.getLogger(chatty).setLevel(logging.WARNING)
     parser = argparse.ArgumentParser(prog="python -m gradatim.workloads", description="Run one attempt of a workload.")
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("--config", type=Path, help=f"file with the run config; default: the variable {CONFIG_ENV}")
+    parser.add_argument("--attempt", type=int, help="number of the attempt; default: what the config says")
+    parser.add_argument("--digest", help="digest that the config must have, from whoever ordered this attempt")
     options = parser.parse_args(argv)
     try:
-        config = load_config(options.workload, options.config)
+        config = ordered(load_config(options.workload, options.config), options.attempt, options.digest)
         secrets = SecretFolder(Path(config.secrets_path) if config.secrets_path else None)
         store = ArtifactStore.open(config.store, secrets)
     except (ConfigError, SecretError, *STORE_FAULTS) as error:
         sys.stderr.write(f"gradatim.workloads: {shorten(str(error))}\n")
         return 2
-    result = attempt(RunContext(config, store, secrets))
+    ctx = RunContext(config, store, secrets)
+    if ctx.ended_before():
+        log.info("this attempt has its result already; nothing to do")
+        return 0
+    result = attempt(ctx)
     return 1 if result is None or result.outcome == "Failed" else 0
+
+
+def start_logging() -> None:
+    """Log to standard error, which Ray keeps in a file of its own, and in a pod to the pod's log too."""
+    if logging.getLogger().hasHandlers():
+        return  # whoever runs this inside another program has set it up
+    streams: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    copy = os.environ.get(LOG_COPY_ENV)
+    if copy:
+        try:
+            streams.append(logging.FileHandler(copy, encoding="utf-8"))
+        except OSError as error:
+            sys.stderr.write(f"gradatim.workloads: no copy of the log in {copy}: {error.strerror}\n")
+    logging.basicConfig(level=logging.INFO, handlers=streams, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 def load_config(workload: str, file: Path | None) -> RunConfig:
@@ -80,6 +102,15 @@ def load_config(workload: str, file: Path | None) -> RunConfig:
     if config.workload != workload:
         raise ConfigError(f"the run config is for {config.workload}, not {workload}")
     return config
+
+
+def ordered(config: RunConfig, number: int | None, digest: str | None) -> RunConfig:
+    """Return the config for the attempt that was ordered: the frozen file is the same for all of a Run. Raises ConfigError for other inputs."""
+    if digest is not None and digest != config.digest:
+        raise ConfigError(
+            "the run config is not the one that this attempt was ordered with; delete the Run's ConfigMap"
+        )
+    return config if number is None else config.model_copy(update={"attempt": number})
 
 
 def attempt(ctx: RunContext) -> RunResult | None:

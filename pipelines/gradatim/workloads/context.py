@@ -194,6 +194,25 @@ class RunContext:
                 return found.model_copy(update={"stamp": self.stamp, "finished": timestamp()})
         return None
 
+    def ended_before(self) -> bool:
+        """Tell whether this very attempt has its result in the store; a good one counts while what it names is there.
+
+        A cluster that submits a finished job again must not make work of it. A store that does not answer decides nothing here. One that was
+        stopped goes on: a queue took it off its nodes and has let it go again; its old result would hide its progress.
+        """
+        path = f"{self.config.attempt_path}/result.json"
+        try:
+            found = RunResult.model_validate_json(self.store.read(path, 1_048_576))
+            if found.stamp == self.stamp and found.outcome == "Stopped":
+                self.store.delete(path)
+                return False
+            return found.stamp == self.stamp and self._still_there(found)
+        except NotFound:
+            return False
+        except (*STORE_FAULTS, ValueError) as error:
+            log.warning("cannot read an earlier result: %s", type(error).__name__)
+            return False
+
     def _same_run(self, stamp: Stamp) -> bool:
         return stamp.model_copy(update={"attempt": self.stamp.attempt}) == self.stamp
 
