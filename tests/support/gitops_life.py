@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+from gradatim.api.base import ReadModel
 from gradatim.api.computeprofile import ComputeProfile, ComputeProfileStatus
 from gradatim.api.dataset import Dataset, DatasetStatus
 from gradatim.api.meta import API_VERSION
@@ -46,6 +47,11 @@ PROFILE: Body = {
     "runtime": {"type": "rayCluster", "rayCluster": {"address": "http://ray:8265", "sharedTrust": True}},
     "artifactStore": {"root": "file:///store/{namespace}/"},
     "vectorStore": {"endpoint": "http://weaviate:8080", "grpcEndpoint": "http://weaviate:50051"},
+}
+STATUS: dict[str, type[ReadModel]] = {
+    "ComputeProfile": ComputeProfileStatus,
+    "Dataset": DatasetStatus,
+    "RAGIndex": RAGIndexStatus,
 }
 SPECS = {"ComputeProfile": PROFILE, "Dataset": DATA, "RAGIndex": INDEX}
 READY = {"type": "Ready", "status": "True", "reason": "Probed", "lastTransitionTime": rfc3339(BIRTH)}
@@ -117,9 +123,7 @@ class Life:
         return self
 
     def _known(self) -> Any:
-        model = {"ComputeProfile": ComputeProfileStatus, "Dataset": DatasetStatus, "RAGIndex": RAGIndexStatus}[
-            self.kind
-        ]
+        model: type[ReadModel] = STATUS[self.kind]
         return model.model_validate(self.status)
 
     def _write(self, status: Any) -> None:
