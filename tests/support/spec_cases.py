@@ -22,6 +22,17 @@ REMOVED = object()
 SHA = "sha256:" + "0" * 64
 COMMIT = "a" * 40
 
+# What no path may hold, written as it would be in one.
+ODD = {
+    "backslash": "..\\",
+    "encoded dots": "%2e%2E/",
+    "encoded backslash": "%5c",
+    "encoded zero": "a%00",
+    "encoded line break": "a%0A",
+    "control character": "a\x01",
+}
+_NO_ODD_PATH = "path must not contain a backslash"
+
 PROFILE: Manifest = {
     "apiVersion": "gradatim.dev/v1alpha1",
     "kind": "ComputeProfile",
@@ -336,6 +347,76 @@ WRITTEN: tuple[Case, ...] = (
     Case(
         "a path stays below its root", "Dataset", {"source.path": "file:///data/../etc"}, "path must not contain '..'"
     ),
+    *(
+        Case(f"a path holds no {what}", "Dataset", {"source.path": f"file:///data/{odd}etc"}, _NO_ODD_PATH)
+        for what, odd in ODD.items()
+    ),
+    Case(
+        "a path holds no encoded slash",
+        "RAGIndex",
+        {"sources.0.source.path": "file:///data/%2f"},
+        _NO_ODD_PATH,
+    ),
+    Case("a path may hold other encoded letters", "Dataset", {"source.path": "file:///data/a%20b%C3%A9 50%.txt"}),
+    *(
+        Case(
+            f"a prefix of a bucket holds no {what}",
+            kind,
+            {key: {"s3": {"uri": f"s3://bucket/{odd}x"}}},
+            "the uri of s3 must not contain",
+        )
+        for what, odd in (ODD | {"climbing": "../"}).items()
+        for kind, key in (("Dataset", "source"), ("RAGIndex", "sources.0.source"))
+    ),
+    *(
+        Case(
+            f"an address of git holds no {what}",
+            kind,
+            {key: {"git": {"url": f"https://host/{odd}a.git"}}},
+            "spec." if what == "control character" else "the url of git must not contain",
+        )
+        for what, odd in ODD.items()
+        for kind, key in (("Dataset", "source"), ("RAGIndex", "sources.0.source"))
+    ),
+    *(
+        Case(
+            f"an address of a document holds no {what}",
+            kind,
+            {key: {"http": {"urls": ["https://host/fine", f"https://host/{odd}a"]}}},
+            "spec." if what == "control character" else "the urls of http must not contain",
+        )
+        for what, odd in ODD.items()
+        for kind, key in (("Dataset", "source"), ("RAGIndex", "sources.0.source"))
+    ),
+    Case(
+        "an address of a document may hold an encoded slash",
+        "Dataset",
+        {"source": {"http": {"urls": ["https://host/api/projects/a%2Fb"]}}},
+    ),
+    *(
+        Case(
+            f"a folder of a volume holds no {what}",
+            kind,
+            {key: {"persistentVolumeClaim": {"claimName": "docs", "subPath": f"a/{odd}b"}}},
+            "subPath must not contain",
+        )
+        for what, odd in (("backslash", "\\"), ("control character", "\t"), ("climbing", "../"))
+        for kind, key in (("Dataset", "source"), ("RAGIndex", "sources.0.source"))
+    ),
+    *(
+        Case(
+            f"the uri of a model holds no {what}",
+            "RAGIndex",
+            {"embedding.model.uri": f"file:///models/{odd}m"},
+            "spec.embedding.model" if what == "control character" else "the uri of a model must not contain",
+        )
+        for what, odd in (ODD | {"climbing": "../"}).items()
+    ),
+    Case("a schedule has five fields", "Dataset", {"refresh": {"schedule": "* * * * * *"}}, "spec.refresh.schedule"),
+    Case("a schedule is no word", "RAGIndex", {"refresh": {"schedule": "every day"}}, "spec.refresh.schedule"),
+    Case("names of days are fields", "Dataset", {"refresh": {"schedule": "*/15 3-5 1,15 * MON-FRI"}}),
+    Case("a time zone is no path", "Dataset", {"refresh": {"timeZone": "../UTC"}}, "spec.refresh.timeZone"),
+    Case("time zones have signs", "RAGIndex", {"refresh": {"timeZone": "Etc/GMT+12"}}),
     Case("two dots in a name are no climbing", "Dataset", {"source.path": "file:///data/a..b"}),
     Case(
         "an index's path stays below its root",

@@ -32,6 +32,7 @@ from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator.edges import Edges
 from gradatim.operator.errors import DependencyError, WillNeverWork
 from gradatim.operator.kube import CONFIG_MAPS, NAMESPACES, Body, Kube, is_owned_by, ours
+from gradatim.operator.queue import Key
 from gradatim.operator.runs.attempts import OVER
 from gradatim.operator.runs.lifecycle import Block
 from gradatim.operator.runs.model import Evidence
@@ -132,6 +133,18 @@ async def frozen(kube: Kube, namespace: str, uid: str, run: RunStatus) -> Frozen
     """
     found = read_frozen(await kube.find(CONFIG_MAPS, namespace, run.name), uid, run.name)
     return found if found.digest == run.config_digest else Frozen(found.body, None, found.conflict)
+
+
+async def given(kube: Kube, reader: Key, dataset: str) -> set[str]:
+    """Return the digests of a Dataset that the frozen inputs of a reader's active Run name."""
+    body = await kube.find(ours(reader.plural), reader.namespace, reader.name)
+    run = ((body or {}).get("status") or {}).get("run") or {}
+    if body is None or not run.get("name") or run.get("done"):
+        return set()
+    found = read_frozen(
+        await kube.find(CONFIG_MAPS, reader.namespace, run["name"]), body["metadata"]["uid"], run["name"]
+    )
+    return {d.digest for d in found.config.datasets if d.name == dataset} if found.config else set()
 
 
 def read_frozen(body: Body | None, uid: str, run: str) -> Frozen:

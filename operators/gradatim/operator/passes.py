@@ -29,6 +29,7 @@ class Context:
     slots: Slots
     dependents: Dependents
     unreachable_since: dict[Key, datetime] = field(default_factory=dict)
+    moving_since: dict[Key, datetime] = field(default_factory=dict)
     wake: list[Key] = field(default_factory=list)
 
 

@@ -116,6 +116,15 @@ def retry_in(
     return context.settings.resync if woken else runs.poll_max
 
 
+def lagging(context: Context, key: Key, *, moving: bool, now: datetime) -> float | None:
+    """Return when to read again what was just written to a store: at once, and ever later while the store shows the old value."""
+    if not moving:
+        context.moving_since.pop(key, None)
+        return None
+    waited = (now - context.moving_since.setdefault(key, now)).total_seconds()
+    return min(waited / 2 + (0.1 if waited else 0.0), context.settings.runs.poll_max)
+
+
 def soonest(*delays: float | None) -> float | None:
     """Return the shortest delay that is set."""
     return min((d for d in delays if d is not None), default=None)

@@ -6,6 +6,7 @@ is judged alike by `kubectl apply`, by the SDK and by a run without a cluster.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, Self
@@ -75,6 +76,18 @@ def rules(*pairs: tuple[str, str], field_path: str | None = None) -> dict[str, A
     for rule, message in pairs:
         found.append({"rule": rule, "message": message} | ({"fieldPath": field_path} if field_path else {}))
     return {RULES: found}
+
+
+# What readers of one address understand differently: a way out for one is a name for another. RE2 and Python read these alike.
+_CONTROL = r"[\x00-\x1f\x7f]|%[01][0-9A-Fa-f]|%7[Ff]"
+ODD_URL = rf"\\|{_CONTROL}|%2[Ee]|%5[Cc]"
+ODD_PATH = rf"{ODD_URL}|%2[Ff]"
+ODD_NAME = r"\\|[\x00-\x1f\x7f]"
+
+
+def odd(text: str, pattern: str, *, climbs: bool = False) -> bool:
+    """Return whether a path or address holds what `pattern` names or, with `climbs`, a segment of two dots."""
+    return re.search(pattern, text) is not None or (climbs and ".." in text.split("/"))
 
 
 def map_list(key: str = "name") -> dict[str, Any]:

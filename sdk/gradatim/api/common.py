@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gradatim.api.base import ATOMIC, FREE_FORM, ApiModel, Fraction, Name, ObjectName, Seconds, rules
+from gradatim.api.base import ATOMIC, FREE_FORM, ODD_PATH, ApiModel, Fraction, Name, ObjectName, Seconds, odd, rules
 from gradatim.api.sources import (
     SOURCE_MEMBERS,
     ClaimSource,
@@ -50,8 +50,19 @@ __all__ = [
 ]
 
 
+_MODEL_URI = (
+    "the uri of a model must not contain '..', a backslash, a control character or an encoded dot, slash or backslash"
+)
+
+
 class ModelRef(ApiModel):
     """Weights of a model: a folder, an object store prefix, a hub repository at a commit, or a package that ships them."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (f"!(self.uri.matches(r'{ODD_PATH}') || self.uri.split('/').exists(p, p == '..'))", _MODEL_URI)
+        )
+    )
 
     uri: Annotated[
         str,
@@ -61,6 +72,12 @@ class ModelRef(ApiModel):
             description="file:///path, s3://bucket/prefix, hf://org/name@commit or package://name.",
         ),
     ]
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        if odd(self.uri, ODD_PATH, climbs=True):
+            raise ValueError(_MODEL_URI)
+        return self
 
 
 class ProfileRef(ApiModel):
@@ -195,11 +212,16 @@ class Gate(ApiModel):
         return self
 
 
+# The rest of what makes a cron line and a zone the operator tells, beside the Runs that go on.
+FIVE_FIELDS = r"^ *[0-9A-Za-z*,/#-]+( +[0-9A-Za-z*,/#-]+){4} *$"
+ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
+
+
 class Schedule(ApiModel):
     """When to look for new data. A tick during a Run is dropped; after an outage one tick is caught up at most."""
 
-    schedule: Annotated[str, Field(max_length=128, description="Five cron fields.")] | None = None
-    time_zone: Annotated[str, Field(max_length=64, description="IANA name.")] = "UTC"
+    schedule: Annotated[str, Field(max_length=128, pattern=FIVE_FIELDS, description="Five cron fields.")] | None = None
+    time_zone: Annotated[str, Field(max_length=64, pattern=ZONE, description="IANA name.")] = "UTC"
     starting_deadline_seconds: Seconds = Field(
         default=600, description="A tick that could not start within this time is dropped."
     )

@@ -182,6 +182,9 @@ class DatasetVersion(ReadModel):
         default_factory=list, description="Rows by split."
     )
     created: Timestamp | None = Field(default=None, description="When the Run finished.")
+    retired_at: Timestamp | None = Field(
+        default=None, description="When it was no longer kept; its files stay for those who still read them."
+    )
     run: Short | None = Field(default=None, description="The Run that made it.")
 
 

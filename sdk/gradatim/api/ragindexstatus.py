@@ -43,6 +43,9 @@ class IndexVersion(ReadModel):
     passed: bool = Field(default=False, description="Every gate passed; only such a version can be promoted or pinned.")
     created: Timestamp | None = Field(default=None, description="When its Run finished.")
     retired_at: Timestamp | None = Field(default=None, description="When it was no longer wanted.")
+    dropping: bool = Field(
+        default=False, description="What it has left in the stores is being removed; it cannot be pinned any more."
+    )
     collection_dropped: bool = Field(default=False, description="Its collection is gone; it cannot be pinned.")
     run: Short | None = Field(default=None, description="The Run that made it.")
     generation: int = Field(default=0, description="Generation of the spec that it was built from.")

@@ -10,7 +10,19 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gradatim.api.base import SET, Address, ApiModel, Name, ObjectName, Short, rules
+from gradatim.api.base import (
+    ODD_NAME,
+    ODD_PATH,
+    ODD_URL,
+    SET,
+    Address,
+    ApiModel,
+    Name,
+    ObjectName,
+    Short,
+    odd,
+    rules,
+)
 
 
 class SecretRef(ApiModel):
@@ -25,17 +37,45 @@ class DatasetRef(ApiModel):
     name: ObjectName = Field(description="Name of the Dataset.")
 
 
+_REFUSED = "a backslash, a control character or an encoded dot, slash or backslash"
+_SUB_PATH = "subPath must not contain '..', a backslash or a control character"
+_PATH = f"path must not contain {_REFUSED}"
+_S3 = f"the uri of s3 must not contain '..', {_REFUSED}"
+_GIT = "the url of git must not contain a backslash, a control character, or an encoded dot or backslash"
+_HTTP = "the urls of http must not contain a backslash, a control character, or an encoded dot or backslash"
+_CLIMBS = "{0}.split('/').exists(p, p == '..')"
+
+
 class ClaimSource(ApiModel):
     """Files on a volume claim of this namespace."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                f"!has(self.subPath) || !(self.subPath.matches(r'{ODD_NAME}') || {_CLIMBS.format('self.subPath')})",
+                _SUB_PATH,
+            )
+        )
+    )
 
     claim_name: ObjectName = Field(description="Name of the PersistentVolumeClaim.")
     sub_path: Annotated[str, Field(max_length=1024, pattern=r"^[^/]")] | None = Field(
         default=None, description="Folder on the volume, relative; absent means all of it."
     )
 
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        if self.sub_path is not None and odd(self.sub_path, ODD_NAME, climbs=True):
+            raise ValueError(_SUB_PATH)
+        return self
+
 
 class S3Source(ApiModel):
     """Objects under a prefix of an S3-compatible store."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules((f"!(self.uri.matches(r'{ODD_PATH}') || {_CLIMBS.format('self.uri')})", _S3))
+    )
 
     uri: Annotated[str, Field(max_length=1024, pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$")] = Field(
         description="s3://bucket/prefix/."
@@ -44,9 +84,17 @@ class S3Source(ApiModel):
     region: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Region of the bucket.")
     secret_ref: SecretRef | None = Field(default=None, description="Keys `access-key-id` and `secret-access-key`.")
 
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        if odd(self.uri, ODD_PATH, climbs=True):
+            raise ValueError(_S3)
+        return self
+
 
 class GitSource(ApiModel):
     """Files of a Git repository at one revision; a branch is resolved to a commit once per Run."""
+
+    model_config = ConfigDict(json_schema_extra=rules((f"!self.url.matches(r'{ODD_URL}')", _GIT)))
 
     url: Annotated[str, Field(max_length=1024, pattern=r"^(https|ssh|git)://[!-?A-~]+$")] = Field(
         description="Address of the repository. No credentials here."
@@ -59,9 +107,17 @@ class GitSource(ApiModel):
     )
     secret_ref: SecretRef | None = Field(default=None, description="Credentials for the repository.")
 
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        if odd(self.url, ODD_URL):
+            raise ValueError(_GIT)
+        return self
+
 
 class HttpSource(ApiModel):
     """Documents behind URLs; redirects stay on the same host, every response is bounded."""
+
+    model_config = ConfigDict(json_schema_extra=rules((f"self.urls.all(u, !u.matches(r'{ODD_URL}'))", _HTTP)))
 
     urls: Annotated[
         list[Annotated[str, Field(max_length=2048, pattern=r"^https?://[!-?A-~]+$")]],
@@ -71,6 +127,12 @@ class HttpSource(ApiModel):
         default=10_485_760, description="A larger response is refused."
     )
     secret_ref: SecretRef | None = Field(default=None, description="Credentials sent to the hosts that it allows.")
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        if any(odd(url, ODD_URL) for url in self.urls):
+            raise ValueError(_HTTP)
+        return self
 
 
 class HuggingFaceSource(ApiModel):
@@ -96,6 +158,7 @@ class Source(ApiModel):
         json_schema_extra=rules(
             (_ONE_SOURCE, f"exactly one of {', '.join(SOURCE_MEMBERS)} must be set"),
             ("!has(self.path) || !self.path.split('/').exists(p, p == '..')", "path must not contain '..'"),
+            (f"!has(self.path) || !self.path.matches(r'{ODD_PATH}')", _PATH),
         )
     )
 
@@ -120,6 +183,8 @@ class Source(ApiModel):
             raise ValueError(f"exactly one of {', '.join(SOURCE_MEMBERS)} must be set")
         if self.path is not None and ".." in self.path.split("/"):
             raise ValueError("path must not contain '..'")
+        if self.path is not None and odd(self.path, ODD_PATH):
+            raise ValueError(_PATH)
         return self
 
 

@@ -130,7 +130,7 @@ async def test_nothing_is_written_over_five_resyncs_at_steady_state(b: Bench) ->
         b.index(ns, "index", refresh={"schedule": "0 3 * * *", "maxStalenessSeconds": 86400}),
         b.index(ns, "refused", evaluation=refused, versions={"dropAfterSeconds": 600}),
         b.dataset(ns, "failed"),
-        b.dataset(ns, "invalid", refresh={"schedule": "never"}),
+        b.dataset(ns, "invalid", refresh={"schedule": "0 25 * * *"}),
         b.dataset(ns, "waiting", source={"datasetRef": {"name": "nothing"}, "path": None}),
         b.dataset(ns, "suspended", suspend=True),
     ]

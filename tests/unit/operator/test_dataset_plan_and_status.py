@@ -14,7 +14,7 @@ from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import DatasetOutput, ResolvedDataset, RunResult, Stamp, canonical_digest
 from gradatim.api.runstatus import Attempt, Failure, Outcome, RunStatus, ValidationSummary
 from gradatim.operator.clock import rfc3339
-from gradatim.operator.dataset.plan import IGNORED, KEPT_VERSIONS, World, plan, refs
+from gradatim.operator.dataset.plan import HISTORY, IGNORED, World, plan, refs
 from gradatim.operator.dataset.status import status
 from gradatim.operator.observing import Surrounding
 from gradatim.operator.runs.lifecycle import Block
@@ -142,25 +142,56 @@ def test_references_are_found_in_order_and_once() -> None:
     assert [d.name for d in start.datasets] == ["raw", "eval"]
 
 
-KEPT: list[tuple[str, World, list[int], list[int]]] = [
-    ("a new snapshot goes first", world(2, 1, **ends()), [9, 2, 1], []),
-    ("the oldest goes when there are too many", world(3, 2, 1, **ends()), [9, 3, 2], [1]),
-    ("the same content is the same snapshot", world(3, 9, 1, **ends()), [9, 3, 1], []),
-    ("an unchanged Run brings none", world(2, 1, **ends("Unchanged")), [2, 1], []),
-    ("a failed Run brings none", world(2, 1, **ends("Failed", failure=Failure.USER)), [2, 1], []),
-    ("what could not be removed is tried again", world(5, 4, 3, 2, 1), [5, 4, 3], [2, 1]),
+def retired(number: int, seconds: float) -> DatasetVersion:
+    """Return the n-th snapshot, which was retired so long ago."""
+    return version(number).model_copy(update={"retired_at": rfc3339(NOW - timedelta(seconds=seconds))})
+
+
+def holding(*history: DatasetVersion, **more: Any) -> World:
+    """Return a world with those snapshots."""
+    found = world(*range(100, 100 + len(history)), **more)
+    status = found.status.model_copy(update={"history": list(history), "active": history[0]})
+    return dataclasses.replace(found, status=status)
+
+
+NEW = tuple(version(n) for n in (5, 4, 3))
+DAY = 86_400
+KEPT: list[tuple[str, World, dict[str, Any]]] = [
+    ("a new snapshot goes first", world(2, 1, **ends()), {"kept": "9 2 1"}),
+    ("the oldest is retired when there are too many", world(3, 2, 1, **ends()), {"kept": "9 3 2 1r", "wait": 600}),
+    ("the same content is the same snapshot", world(3, 9, 1, **ends()), {"kept": "9 3 1"}),
+    ("an unchanged Run brings none", world(2, 1, **ends("Unchanged")), {"kept": "2 1"}),
+    ("a failed Run brings none", world(2, 1, **ends("Failed", failure=Failure.USER)), {"kept": "2 1"}),
+    ("it stays for its grace", holding(*NEW, retired(2, 500)), {"kept": "5 4 3 2r", "wait": 100}),
+    ("then it goes unless it is read", holding(*NEW, retired(2, 601)), {"kept": "5 4 3", "spare": "2r"}),
+    ("after a week it goes in any case", holding(*NEW, retired(2, 8 * DAY)), {"kept": "5 4 3", "drop": "2r"}),
+    (
+        "nothing goes while a Run may publish it again",
+        holding(*NEW, retired(2, 8 * DAY), run={"done": False, "succeeded": False, "attempts": [RUNNING]}),
+        {"kept": "5 4 3 2r"},
+    ),
+    (
+        "what status has no room for goes at once",
+        holding(*(version(n) for n in (19, 18, 17)), *(retired(n, 5) for n in range(16, 9, -1)), **ends(number=20)),
+        {"kept": "20 19 18 17r 16r 15r 14r 13r 12r 11r", "drop": "10r", "wait": 595},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("given", "kept", "dropped"), [c[1:] for c in KEPT], ids=[c[0] for c in KEPT])
-def test_snapshots(given: World, kept: list[int], dropped: list[int]) -> None:
+def named(versions: tuple[DatasetVersion, ...]) -> str:
+    """Return the numbers of snapshots, r for those that are retired."""
+    return " ".join(v.uri.rstrip("/").rpartition("/")[2] + ("r" if v.retired_at else "") for v in versions)
+
+
+@pytest.mark.parametrize(("given", "expected"), [c[1:] for c in KEPT], ids=[c[0] for c in KEPT])
+def test_snapshots(given: World, expected: dict[str, Any]) -> None:
     found = plan(given, RunSettings())
-    assert [v.digest for v in found.history] == [canonical_digest(n) for n in kept]
-    assert [v.digest for v in found.drop] == [canonical_digest(n) for n in dropped]
-    assert len(found.history) <= KEPT_VERSIONS
+    said = {"kept": named(found.history), "drop": named(found.drop), "spare": named(found.spare), "wait": found.requeue}
+    assert said == {"drop": "", "spare": "", "wait": None} | expected
+    assert len(found.history) <= HISTORY
 
 
-NO_CRON = {"refresh": {"schedule": "every day"}}
+NO_CRON = {"refresh": {"schedule": "0 25 * * *"}}
 GOOD = {"Ready": ("True", "Succeeded"), "Current": ("True", "Succeeded"), "Stalled": ("False", "Succeeded")}
 BAD = ValidationSummary(success=False, evaluated=2, failed=1, rows=10, rejected=3)
 SAYS: list[tuple[str, World, dict[str, tuple[str, str]]]] = [
@@ -206,8 +237,8 @@ def test_the_conditions_after(given: World, expected: dict[str, tuple[str, str]]
 
 @pytest.mark.parametrize(
     "refresh",
-    [{"schedule": "every day"}, {"schedule": "0 3 * * *", "timeZone": "Mars/X"}],
-    ids=["words for a cron line", "a time zone that is none"],
+    [{"schedule": "0 25 * * *"}, {"schedule": "0 3 * * *", "timeZone": "Mars/X"}],
+    ids=["an hour that no day has", "a time zone that is none"],
 )
 def test_a_schedule_that_is_none_starts_nothing_and_stops_nothing(refresh: dict[str, str]) -> None:
     idle = plan(world(1, spec={"refresh": refresh}), RunSettings())

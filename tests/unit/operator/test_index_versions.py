@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -146,7 +147,11 @@ def told(found: Plan) -> dict[str, Any]:
     """Return what a plan does to versions."""
     return {
         "versions": [
-            v.label + ("" if v.passed else " refused") + (" retired" if v.retired_at else "") for v in found.history
+            v.label
+            + ("" if v.passed else " refused")
+            + (" retired" if v.retired_at else "")
+            + (" dropping" if v.dropping else "")
+            for v in found.history
         ],
         "wanted": found.desired.label if found.desired else None,
         "promotes": found.promotion.collection if found.promotion else None,
@@ -159,6 +164,7 @@ def told(found: Plan) -> dict[str, Any]:
 QUIET: dict[str, Any] = {"points": None, "drops": [], "forgets": []}
 V1, V2, V3 = version(1), version(2), version(3)
 OLD1 = version(1, retired_at=ago(700))
+DROPPING1 = version(1, retired_at=ago(700), dropping=True)
 REFUSED2 = version(2, passed=False, retired_at=ago(700))
 PIN1 = {"versions": {"pin": {"digest": V1.digest}}}
 CASES: list[tuple[str, World, dict[str, Any]]] = [
@@ -199,9 +205,24 @@ CASES: list[tuple[str, World, dict[str, Any]]] = [
         {"versions": ["v3", "v2", "v1 retired"], "wanted": "v3", "promotes": "C3"},
     ),
     (
-        "a retired version is dropped after its grace",
+        "a retired version is named for dropping after its grace",
         world(V3, V2, OLD1, at=3),
-        {"versions": ["v3", "v2", "v1 retired"], "wanted": "v3", "promotes": "C3", "drops": ["v1"]},
+        {"versions": ["v3", "v2", "v1 retired dropping"], "wanted": "v3", "promotes": "C3"},
+    ),
+    (
+        "and dropped once status names it so",
+        world(V3, V2, DROPPING1, at=3),
+        {"versions": ["v3", "v2", "v1 retired dropping"], "wanted": "v3", "promotes": "C3", "drops": ["v1"]},
+    ),
+    (
+        "not while a Run is active that may build it again",
+        world(V3, V2, DROPPING1, at=3, run=RUNNING),
+        {"versions": ["v3", "v2", "v1 retired dropping"], "wanted": "v3", "promotes": "C3"},
+    ),
+    (
+        "one that was changed in place leaves its artifact behind",
+        world(V3, version(1, retired_at=ago(700), collection="C3", collection_dropped=True, dropping=True), at=3),
+        {"versions": ["v3", "v1 retired dropping"], "wanted": "v3", "promotes": "C3", "drops": ["v1"]},
     ),
     (
         "not while any alias leads to it",
@@ -221,7 +242,7 @@ CASES: list[tuple[str, World, dict[str, Any]]] = [
     (
         "a refused version is dropped and never wanted",
         world(REFUSED2, V1, at=1),
-        {"versions": ["v2 refused retired", "v1"], "wanted": "v1", "promotes": "C1", "drops": ["v2"]},
+        {"versions": ["v2 refused retired dropping", "v1"], "wanted": "v1", "promotes": "C1"},
     ),
     (
         "a pin brings an older version back",
@@ -237,6 +258,11 @@ CASES: list[tuple[str, World, dict[str, Any]]] = [
         "a pin on a dropped version changes nothing",
         world(V2, version(1, retired_at=ago(700), collection_dropped=True), at=2, spec=PIN1),
         {"versions": ["v2", "v1 retired"], "wanted": None, "promotes": "C2"},
+    ),
+    (
+        "nor does one on a version whose removal may have begun",
+        world(V2, DROPPING1, at=2, spec=PIN1, aliases={"known": False}),
+        {"versions": ["v2", "v1 retired dropping"], "wanted": None, "promotes": "C2"},
     ),
     (
         "a pin on a refused version changes nothing",
@@ -292,8 +318,8 @@ def test_a_run_that_ends(given: World, expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "refresh",
-    [{"schedule": "every day"}, {"schedule": "0 3 * * *", "timeZone": "Mars/X"}],
-    ids=["words for a cron line", "a time zone that is none"],
+    [{"schedule": "0 25 * * *"}, {"schedule": "0 3 * * *", "timeZone": "Mars/X"}],
+    ids=["an hour that no day has", "a time zone that is none"],
 )
 def test_a_schedule_that_is_none_starts_nothing_and_stops_nothing(refresh: dict[str, str]) -> None:
     ended = world(V1, at=1, run=RUNNING, evidence=finished(2), spec={"refresh": refresh})
@@ -305,6 +331,39 @@ def test_a_schedule_that_is_none_starts_nothing_and_stops_nothing(refresh: dict[
     assert (stalled.status, stalled.reason, said.next_refresh) == ("True", "InvalidSpec", None)
     assert "refresh." in stalled.message
     assert plan(world(V1, at=1, spec={"refresh": refresh}), RunSettings()).decision.start is None
+
+
+def test_the_removal_of_a_version_goes_on_wherever_it_was_left() -> None:
+    seen = world(V3, V2, OLD1, at=3)
+    first = plan(seen, RunSettings())
+    assert (first.drop, first.requeue) == ((), 0.0)
+    recorded = status(seen, first, RunSettings(), identity=None)
+    seen = dataclasses.replace(seen, status=recorded)
+    again = plan(seen, RunSettings())
+    assert [v.label for v in again.drop] == ["v1"], "until it is done, every pass drops it"
+    assert status(seen, again, RunSettings(), identity=None).history[-1].dropping
+    over = status(seen, again, RunSettings(), identity=None, dropped=frozenset({V1.digest}))
+    assert (over.history[-1].dropping, over.history[-1].collection_dropped) == (False, True)
+    seen = dataclasses.replace(seen, status=over)
+    assert (plan(seen, RunSettings()).drop, plan(seen, RunSettings()).requeue) == ((), None)
+
+
+def test_an_index_changed_in_place_keeps_the_old_artifact_for_its_grace_and_no_longer() -> None:
+    in_place: dict[str, Any] = {"refresh": {"strategy": "inPlace"}, "versions": {"keep": 1}}
+    build = finished(2)
+    assert build.result is not None
+    assert build.result.index is not None
+    same = build.result.index.model_copy(update={"collection": "C1"})
+    build = dataclasses.replace(build, result=build.result.model_copy(update={"index": same}))
+    seen = world(V1, at=1, run=RUNNING, evidence=build, spec=in_place)
+    first = plan(seen, RunSettings())
+    assert told(first)["versions"] == ["v2", "v1 retired dropping"]
+    assert (told(first)["promotes"], first.requeue) == ("C1", 600.0)
+    recorded = status(seen, first, RunSettings(), identity=None)
+    seen = dataclasses.replace(seen, status=recorded, evidence=Evidence())
+    assert plan(seen, RunSettings()).drop == ()
+    later = dataclasses.replace(seen, now=NOW + timedelta(seconds=601))
+    assert [(v.label, v.collection_dropped) for v in plan(later, RunSettings()).drop] == [("v1", True)]
 
 
 def test_status_forgets_what_is_gone_first_and_never_what_serves() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -40,6 +42,18 @@ def test_a_restore_is_repeated(world: Callable[..., World], ended: str, succeede
     seen = world(aliases=LOST, status={"run": after_restore(seen, ended, succeeded=succeeded)})
     started = plan(seen, SETTINGS).decision.trigger
     assert (started is not None and started.cause == "restore") is again
+
+
+def test_lost_again_after_a_restore_it_is_looked_at_when_the_pause_is_over(world: Callable[..., World]) -> None:
+    seen = world(aliases=LOST)
+    seen = world(aliases=LOST, status={"run": after_restore(seen, RECENTLY, succeeded=True)})
+    waits = plan(seen, SETTINGS)
+    assert (waits.decision.trigger, waits.requeue) == (None, 3540.0)
+    over = dataclasses.replace(seen, now=seen.now + timedelta(seconds=3541))
+    again = plan(over, SETTINGS).decision
+    assert again.trigger is not None
+    assert again.step.run is not None
+    assert (again.trigger.cause, again.step.run.name != seen.status.run.name) == ("restore", True)  # type: ignore[union-attr]
 
 
 def shown(seen: World, **more: Any) -> dict[str, tuple[str, str]]:

@@ -32,3 +32,14 @@ def test_the_wait_grows_with_the_silence(silent: float | None, delay: float) -> 
     context: Any = SimpleNamespace(settings=Settings(), unreachable_since=since)
     assert running.retry_in(context, KEY, None, TROUBLE, NOW) == delay
     assert running.retry_in(context, KEY, None, [], NOW) is None
+
+
+def test_what_was_written_is_read_again_at_once_and_then_ever_later() -> None:
+    context: Any = SimpleNamespace(settings=Settings(), moving_since={})
+
+    def wait(after: float, *, moving: bool = True) -> float | None:
+        return running.lagging(context, KEY, moving=moving, now=NOW + timedelta(seconds=after))
+
+    assert [wait(0), wait(0.2), wait(4), wait(600)] == [0.0, 0.2, 2.1, 30.0]
+    assert wait(601, moving=False) is None
+    assert wait(700) == 0.0, "another switch begins anew"

@@ -12,7 +12,7 @@ from gradatim.api.build import RunIdentity, Surroundings, dataset_refs, dataset_
 from gradatim.api.dataset import Dataset, DatasetStatus, DatasetVersion
 from gradatim.api.run import RunConfig, RunObject
 from gradatim.api.runstatus import RunStatus
-from gradatim.operator.clock import parsed
+from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.observing import Surrounding
 from gradatim.operator.profiles import usable
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
@@ -22,6 +22,9 @@ from gradatim.operator.runs.triggers import Known, spec_digest, unsettled
 from gradatim.operator.settings import RunSettings
 
 KEPT_VERSIONS = 3
+HISTORY = 10  # what the schema of status has room for
+GRACE = 600.0  # seconds after its retirement in which a version stays for Runs whose inputs are being frozen
+LONGEST = 7 * 86_400.0  # seconds after which it goes although a Run may still read it
 IGNORED = frozenset({"suspend", "refresh", "retry", "compute", "activeDeadlineSeconds"})
 
 
@@ -39,12 +42,17 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do. `new` is the version that the Run's result brought; `drop` are versions to delete from the store."""
+    """What to do. `new` is the version that the Run's result brought.
+
+    `drop` are versions to delete from the store, `spare` those to delete unless an active Run of a reader names them.
+    """
 
     decision: Decision
     new: DatasetVersion | None = None
     history: tuple[DatasetVersion, ...] = ()
     drop: tuple[DatasetVersion, ...] = ()
+    spare: tuple[DatasetVersion, ...] = ()
+    requeue: float | None = None
     next_refresh: datetime | None = None
     schedule_problem: str | None = None
 
@@ -105,11 +113,21 @@ def plan(world: World, settings: RunSettings) -> Plan:
         ),
     )
     new = _version(decision)
-    history, drop = _history(world.status, new)
+    run = decision.step.run
+    removal = _removal(_history(world, new), world.now, idle=run is None or run.done)
     last = parsed(world.status.last_tick) or world.now
     refresh, problem = understood(spec.refresh, world.now)
     upcoming = next_tick(refresh, world.dataset.metadata.uid or "", max(last, world.now))
-    return Plan(decision=decision, new=new, history=history, drop=drop, next_refresh=upcoming, schedule_problem=problem)
+    return Plan(
+        decision=decision,
+        new=new,
+        history=removal.kept,
+        drop=removal.drop,
+        spare=removal.spare,
+        requeue=removal.wait,
+        next_refresh=upcoming,
+        schedule_problem=problem,
+    )
 
 
 def frozen_inputs(world: World, run: RunStatus) -> RunConfig:
@@ -149,9 +167,32 @@ def _version(decision: Decision) -> DatasetVersion | None:
     )
 
 
-def _history(
-    status: DatasetStatus, new: DatasetVersion | None
-) -> tuple[tuple[DatasetVersion, ...], tuple[DatasetVersion, ...]]:
-    older = (v for v in status.history if new is None or v.digest != new.digest)
+def _history(world: World, new: DatasetVersion | None) -> tuple[DatasetVersion, ...]:
+    """Return all versions, newest first; those that are no longer kept bear the time since when."""
+    older = (v for v in world.status.history if new is None or v.digest != new.digest)
     merged = (*(() if new is None else (new,)), *older)
-    return merged[:KEPT_VERSIONS], merged[KEPT_VERSIONS:]
+    now = rfc3339(world.now)
+    retired = (v if v.retired_at else v.model_copy(update={"retired_at": now}) for v in merged[KEPT_VERSIONS:])
+    return (*merged[:KEPT_VERSIONS], *retired)
+
+
+@dataclass(frozen=True, slots=True)
+class _Removal:
+    kept: tuple[DatasetVersion, ...]
+    drop: tuple[DatasetVersion, ...]
+    spare: tuple[DatasetVersion, ...]
+    wait: float | None
+
+
+def _removal(history: tuple[DatasetVersion, ...], now: datetime, *, idle: bool) -> _Removal:
+    """Return what goes: beyond what status has room for at once, the rest after its grace. Nothing else while a Run may publish anew."""
+    drop, spare, waits = list(history[HISTORY:]), list[DatasetVersion](), list[float]()
+    for version in history[KEPT_VERSIONS:HISTORY]:
+        age = since(version.retired_at, now)
+        if age < GRACE:
+            waits.append(GRACE - age)
+        elif idle:
+            (drop if age >= LONGEST else spare).append(version)
+    gone = {v.digest for v in (*drop, *spare)}
+    kept = tuple(v for v in history if v.digest not in gone)
+    return _Removal(kept, tuple(drop), tuple(spare), min(waits, default=None))

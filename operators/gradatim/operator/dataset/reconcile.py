@@ -14,7 +14,7 @@ from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator import cleanup, observing, running
 from gradatim.operator.applying import tenant_of
 from gradatim.operator.clock import rfc3339
-from gradatim.operator.dataset.plan import World, plan, refs
+from gradatim.operator.dataset.plan import HISTORY, World, plan, refs
 from gradatim.operator.dataset.status import status
 from gradatim.operator.errors import DependencyError, WillNeverWork
 from gradatim.operator.invalid import stalled
@@ -27,7 +27,6 @@ from gradatim.operator.runs.model import Evidence
 from gradatim.operator.writing import add_finalizer, fence, has_finalizer, write
 
 RESOURCE = ours("datasets")
-KNOWN_VERSIONS = 10  # what the schema of status has room for
 
 
 async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Outcome:
@@ -81,11 +80,14 @@ async def _pass(
     planned = dataclasses.replace(planned, decision=decision)
     if decision.start is not None and around.profile is not None and not active:
         identity = identity_of(around.profile)  # the new Run is on the profile of now
-    if planned.drop and identity is not None:
+    left = await _still_read(context, key, planned.spare)
+    doomed = (*planned.drop, *(v for v in planned.spare if v not in left))
+    if doomed and identity is not None:
         await fence(context, key, body)
-        left, more = await _drop(context, body, identity, planned.drop)
-        troubles += more
-        planned = dataclasses.replace(planned, history=(*planned.history, *left)[:KNOWN_VERSIONS])
+        undone, more = await _drop(context, body, identity, doomed)
+        left, troubles = (*left, *undone), [*troubles, *more]
+    if left:
+        planned = dataclasses.replace(planned, history=(*planned.history, *left)[:HISTORY])
     unknown = bool(troubles or evidence.unknown) or running.waits_for_profile(planned.decision)
     late = running.overdue(context, key, unknown, now)
     new = status(world, planned, runs, identity=identity, troubles=tuple(troubles), overdue=late)
@@ -93,8 +95,19 @@ async def _pass(
     ended = step.run is not None and step.run.done and known.run is not None and not known.run.done
     refresh = None if planned.next_refresh is None else (planned.next_refresh - now).total_seconds() + 0.5
     again = running.retry_in(context, key, planned.decision.block, troubles, now)
-    delay = running.soonest(step.requeue, 0.0 if ended else None, refresh, again)
+    later = context.settings.resync if left else None
+    delay = running.soonest(step.requeue, 0.0 if ended else None, refresh, planned.requeue, later, again)
     return await write(context, key, body, new, known.conditions, delay)
+
+
+async def _still_read(context: Context, key: Key, versions: tuple[DatasetVersion, ...]) -> tuple[DatasetVersion, ...]:
+    """Return which of the versions an active Run of somebody who reads this Dataset was given. All, until all readers are known."""
+    if not versions or not context.slots.primed:
+        return versions
+    given: set[str] = set()
+    for reader in context.dependents.readers(key):
+        given |= await observing.given(context.kube, reader, key.name)
+    return tuple(v for v in versions if v.digest in given)
 
 
 async def _drop(

@@ -120,25 +120,26 @@ def plan(world: World, settings: RunSettings) -> Plan:
     history = versions.retired(history, desired, spec.versions.keep, frozenset(status.in_use_by), rfc3339(world.now))
     promotion, point = versions.promotion(world, desired)
     history, forget = versions.trimmed(world, history, desired)
-    drop, wait = versions.droppable(world, history, desired)
     last = parsed(status.last_tick) or world.now
-    done = decision.step.run is not None and decision.step.run.done
+    run = decision.step.run
+    done = run is not None and run.done
+    removal = versions.removal(world, history, desired, idle=run is None or run.done)
     refresh, schedule_problem = understood(spec.refresh, world.now)
     return Plan(
         decision=decision,
-        history=history,
+        history=removal.history,
         built=built,
         desired=desired,
         promotion=promotion,
         point_alias=point,
-        drop=drop,
+        drop=removal.drop,
         forget=forget,
         sweep=done and status.run is not None and not status.run.done,
         gate_failure=gate_failure,
         problem=problem,
         next_refresh=next_tick(refresh, world.index.metadata.uid or "", max(last, world.now)),
         schedule_problem=schedule_problem,
-        requeue=wait,
+        requeue=min((d for d in (removal.wait, _restorable_in(world)) if d is not None), default=None),
     )
 
 
@@ -172,6 +173,22 @@ def frozen_inputs(world: World, run: RunStatus, *, force: bool) -> RunConfig:
             digest=active.digest, uri=active.uri, collection=active.collection, resolved_digest=active.resolved_digest
         )
     return index_run_config(identity, world.index.spec, surroundings, previous=previous, force=force)
+
+
+def _restorable_in(world: World) -> float | None:
+    """Return the seconds after which a collection that was lost again after a restore is built once more."""
+    run = world.status.run
+    if (
+        world.aliases.present is not False
+        or run is None
+        or not run.done
+        or not run.succeeded
+        or run.trigger != "restore"
+    ):
+        return None
+    ended = run.attempts[-1].finished_at if run.attempts else None
+    left = RESTORE_PAUSE - since(ended, world.now)
+    return left if left > 0 else None
 
 
 def _lost(world: World) -> Trigger | None:

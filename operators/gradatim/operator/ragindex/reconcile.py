@@ -102,7 +102,9 @@ async def _pass(
     unknown = bool(troubles or evidence.unknown) or running.waits_for_profile(planned.decision)
     late = running.overdue(context, key, unknown, now)
     new = status(world, planned, runs, identity=identity, dropped=dropped, troubles=tuple(troubles), overdue=late)
-    delay = _delay(world, planned, known, running.retry_in(context, key, planned.decision.block, troubles, now))
+    again = running.retry_in(context, key, planned.decision.block, troubles, now)
+    lag = running.lagging(context, key, moving=planned.point_alias is not None and again is None, now=now)
+    delay = running.soonest(_delay(world, planned, known, again), lag)
     if identity is not None and known.history:
         delay = running.soonest(delay, context.settings.drift)
     return await write(context, key, body, new, known.conditions, delay)
@@ -122,8 +124,13 @@ async def _vectors(
         if planned.point_alias is not None:
             await vectors.put_alias(world.alias, planned.point_alias)
         store = await context.edges.artifacts(identity, metadata.namespace or "")
-        for version in (*planned.drop, *(v for v in planned.forget if not v.collection_dropped)):
-            await vectors.delete_collection(version.collection)
+        doomed = (*planned.drop, *(v for v in planned.forget if v.dropping or not v.collection_dropped))
+        held = set((await vectors.aliases()).values()) if doomed else set[str]()
+        for version in doomed:
+            if not version.collection_dropped:
+                if version.collection in held:
+                    continue  # somebody has pointed an alias there since it was looked at
+                await vectors.delete_collection(version.collection)
             await store.delete(observing.stored_path(store.root, version.uri), within=observing.folder(body))
             dropped.add(version.digest)
         if planned.sweep:
@@ -140,13 +147,12 @@ async def _vectors(
 def _delay(world: World, planned: Plan, known: RAGIndexStatus, again: float | None) -> float | None:
     step = planned.decision.step
     ended = step.run is not None and step.run.done and known.run is not None and not known.run.done
-    moving = planned.promotion != known.promotion or (planned.point_alias is not None and again is None)
     refresh = None if planned.next_refresh is None else (planned.next_refresh - world.now).total_seconds() + 0.5
     stale = stale_in(world)
     until_stale = stale.total_seconds() + 1 if stale is not None and stale.total_seconds() > 0 else None
     return running.soonest(
         step.requeue,
-        0.0 if ended or moving else None,
+        0.0 if ended or planned.promotion != known.promotion else None,
         refresh,
         until_stale,
         planned.requeue,

@@ -38,7 +38,7 @@ def status(
     """Return the status to write. `dropped` are digests whose collections were removed in this pass."""
     old, step = world.status, plan.decision.step
     now, generation = rfc3339(world.now), world.index.metadata.generation or 0
-    history = [v.model_copy(update={"collection_dropped": True}) if v.digest in dropped else v for v in plan.history]
+    history = [_without(v) if v.digest in dropped else v for v in plan.history]
     active = _active(world, history)
     result = step.finished
     facts = Facts(
@@ -100,6 +100,10 @@ def status(
             "store": identity if step.run is not None else old.store,
         }
     )
+
+
+def _without(version: IndexVersion) -> IndexVersion:
+    return version.model_copy(update={"collection_dropped": True, "dropping": False})
 
 
 def _active(world: World, history: list[IndexVersion]) -> IndexVersion | None:

@@ -1,11 +1,13 @@
 """Which versions of an index there are, which one serves, and which are dropped.
 
 Called by `plan`. Pure. Versions live in `status.history`, newest first; which of them should serve follows from the list and the pin
-alone, and every pass compares it with the alias as read.
+alone, and every pass compares it with the alias as read. A version goes in steps that status names first: retired, after its grace
+dropping, then dropped. So nobody can pin one whose removal may have begun, wherever the operator stops.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from gradatim.api import gates
@@ -38,7 +40,7 @@ def with_result(world: World, decision: Decision) -> tuple[tuple[IndexVersion, .
     verdicts, failure = _judged(world, output.metrics)
     good = failure is None
     # What passed once goes on serving: a gate that is stricter now does not bring back an older version.
-    proven = before is not None and before.passed and not before.collection_dropped
+    proven = before is not None and before.passed and not (before.dropping or before.collection_dropped)
     retired = None if good else before.retired_at if before is not None and proven else rfc3339(world.now)
     built = status.versions_built + (before is None)
     version = IndexVersion(
@@ -59,8 +61,15 @@ def with_result(world: World, decision: Decision) -> tuple[tuple[IndexVersion, .
         run=decision.step.run.name if decision.step.run else None,
         generation=decision.step.run.generation if decision.step.run else 0,
     )
-    older = tuple(v for v in history if v.digest != version.digest and v.collection != version.collection)
-    return (version, *older), built, failure
+    older = (v for v in history if v.digest != version.digest)
+    return (version, *(_replaced(v, version, rfc3339(world.now)) for v in older)), built, failure
+
+
+def _replaced(old: IndexVersion, new: IndexVersion, now: str) -> IndexVersion:
+    """Return an older version; one whose collection was changed in place has only its artifact left, until its grace is over."""
+    if old.collection != new.collection or old.collection_dropped:
+        return old
+    return old.model_copy(update={"collection_dropped": True, "dropping": True, "retired_at": old.retired_at or now})
 
 
 def _judged(world: World, metrics: Metrics) -> tuple[list[GateVerdict], tuple[Reason, str] | None]:
@@ -75,7 +84,7 @@ def desired(
     history: tuple[IndexVersion, ...], pin: str | None
 ) -> tuple[IndexVersion | None, tuple[Reason, str] | None]:
     """Return the version that should serve: the pinned one, else the newest that passed."""
-    usable_versions = [v for v in history if v.passed and not v.collection_dropped]
+    usable_versions = [v for v in history if v.passed and not (v.dropping or v.collection_dropped)]
     newest = usable_versions[0] if usable_versions else None
     if pin is None:
         return newest, None
@@ -94,7 +103,7 @@ def retired(
     kept = 0
     for version in history:
         wanted = desired is not None and version.digest == desired.digest
-        if not version.passed or version.collection_dropped:
+        if not version.passed or version.dropping or version.collection_dropped:
             out.append(version)
             continue
         kept += 1
@@ -114,7 +123,7 @@ def trimmed(
     serving = {world.aliases.collection, world.status.promotion.collection if world.status.promotion else None}
     serving |= world.aliases.pointed_at | {desired.collection if desired else None}
     kept, forgotten = list(history), list[IndexVersion]()
-    spare = [v for v in reversed(history) if v.collection not in serving]
+    spare = [v for v in reversed(history) if v.collection_dropped or v.collection not in serving]
     spare.sort(key=lambda v: (not v.collection_dropped, v.retired_at is None))
     while len(kept) > HISTORY and spare:
         oldest = spare.pop(0)
@@ -140,25 +149,48 @@ def promotion(world: World, desired: IndexVersion | None) -> tuple[Promotion | N
     return recorded, None
 
 
-def droppable(
-    world: World, history: tuple[IndexVersion, ...], desired: IndexVersion | None
-) -> tuple[tuple[IndexVersion, ...], float | None]:
-    """Return the versions whose time is over and that no alias points at, and the seconds until the next one."""
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """`history` with the versions marked that go next, `drop` those that status names so already, `wait` seconds until one is due."""
+
+    history: tuple[IndexVersion, ...]
+    drop: tuple[IndexVersion, ...] = ()
+    wait: float | None = None
+
+
+def removal(world: World, history: tuple[IndexVersion, ...], desired: IndexVersion | None, *, idle: bool) -> Removal:
+    """Return what is removed now. Nothing while a Run is active: it may be building the very version again."""
+    if not idle:
+        return Removal(history)
     grace = world.index.spec.versions.drop_after_seconds
-    ready: list[IndexVersion] = []
+    recorded = {v.digest for v in world.status.history if v.dropping}
+    marked: list[IndexVersion] = []
+    drop: list[IndexVersion] = []
     waits: list[float] = []
-    in_use = {v.collection for v in history if v.retired_at is None}
     for version in history:
-        if version.retired_at is None or version.collection_dropped or version.collection in in_use:
-            continue
-        left = grace - since(version.retired_at, world.now)
-        if left > 0:
-            waits.append(left)
-        elif world.aliases.known and version.collection not in world.aliases.pointed_at:
-            settled = desired is None or world.aliases.collection == desired.collection
-            if settled:
-                ready.append(version)
-    return tuple(ready), min(waits, default=None)
+        found = version
+        if version.retired_at is not None and (version.dropping or not version.collection_dropped):
+            left = grace - since(version.retired_at, world.now)
+            if left > 0:
+                waits.append(left)
+            elif _free(world, version, history, desired):
+                if version.digest in recorded:
+                    drop.append(version)
+                else:
+                    found = version.model_copy(update={"dropping": True})
+                    waits.append(0.0)
+        marked.append(found)
+    return Removal(tuple(marked), tuple(drop), min(waits, default=None))
+
+
+def _free(world: World, version: IndexVersion, history: tuple[IndexVersion, ...], desired: IndexVersion | None) -> bool:
+    """Return whether nobody can be searching the version's collection: no alias leads there, and the wanted version serves."""
+    if version.collection_dropped:
+        return True  # only its artifact is left
+    if any(v.collection == version.collection and v.retired_at is None for v in history):
+        return False
+    settled = desired is None or world.aliases.collection == desired.collection
+    return world.aliases.known and version.collection not in world.aliases.pointed_at and settled
 
 
 def stale_in(world: World) -> timedelta | None:
