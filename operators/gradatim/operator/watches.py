@@ -15,12 +15,16 @@ from typing import Any
 import kopf
 
 from gradatim.api.kinds import KINDS
-from gradatim.api.meta import GROUP, VERSION
+from gradatim.api.meta import API_VERSION, GROUP, LABEL_MANAGED_BY, VERSION
+from gradatim.operator.applying import MANAGER
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
 from gradatim.operator.loop import Loop
 from gradatim.operator.queue import Key
+from gradatim.operator.runtimes.kuberay import RAYJOBS
 
 TOKEN_LIFE = 60.0  # seconds; the kubelet rotates projected tokens well before they expire
+OURS = {LABEL_MANAGED_BY: MANAGER}
+_PLURALS = {k.name: k.plural for k in KINDS if k.namespaced}
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -91,7 +95,23 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
         kopf.on.event(GROUP, VERSION, kind.plural, id=f"enqueue-{kind.plural}", registry=found)(
             _handler(loop, kind.plural)
         )
+    kopf.on.event(RAYJOBS.group, RAYJOBS.version, RAYJOBS.plural, id="enqueue-owners", registry=found, labels=OURS)(
+        _owners(loop)
+    )
     return found
+
+
+def _owners(loop: Loop) -> Callable[..., Any]:
+    """Return the handler for what our objects own. Where KubeRay is not installed there is nothing to watch, and attempts are polled."""
+
+    async def enqueue(body: kopf.Body, **_: Any) -> None:
+        namespace = body["metadata"].get("namespace") or ""
+        for reference in body["metadata"].get("ownerReferences", []):
+            plural = _PLURALS.get(reference.get("kind", ""))
+            if reference.get("controller") and reference.get("apiVersion") == API_VERSION and plural is not None:
+                loop.queue.add(Key(plural, namespace, reference["name"]))
+
+    return enqueue
 
 
 def _handler(loop: Loop, plural: str) -> Callable[..., Any]:

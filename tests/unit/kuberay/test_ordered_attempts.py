@@ -10,7 +10,10 @@ import pytest
 from tests.support.workload_runs import DatasetRun
 
 from gradatim.api.run import RunResult
+from gradatim.workloads import validate
 from gradatim.workloads.__main__ import LOG_COPY_ENV, main, start_logging
+
+assert validate  # the program imports it when it needs it, which takes longer than a test may
 
 
 @pytest.fixture(autouse=True)

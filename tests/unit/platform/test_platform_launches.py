@@ -130,7 +130,15 @@ def test_the_operator_gets_no_rights_beyond_what_it_does() -> None:
             rights[item["kind"]] = rights.get(item["kind"], set()) | pairs
     everywhere = rights["ClusterRole"]
     assert not {pair for pair in everywhere if "*" in pair}
-    assert {resource for resource, _ in everywhere} & {"secrets", "pods", "leases", "roles", "serviceaccounts"} == set()
+    assert {resource for resource, _ in everywhere} & {"secrets", "leases", "roles", "serviceaccounts"} == set()
+    assert {verb for resource, verb in everywhere if resource in {"pods", "rayclusters", "workloads"}} == {"get"}
+    assert {verb for resource, verb in everywhere if resource == "rayjobs"} == {
+        "get",
+        "list",
+        "watch",
+        "create",
+        "delete",
+    }
     assert {verb for resource, verb in everywhere if resource == "ragindices/status"} == {"update"}
     assert {verb for resource, verb in rights["Role"] if resource == "secrets"} == {"get"}
 

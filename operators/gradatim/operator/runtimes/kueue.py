@@ -32,7 +32,7 @@ def workload_name(job: str, uid: str, limit: int = _NAME_LIMIT) -> str:
     characters, so that its feature gate ShortWorkloadNames gives the same.
 
     >>> workload_name("papers-0123456789-a1", "5f0a7e3c-0000-4000-8000-000000000001")
-    'rayjob-papers-0123456789-a1-4adb9'
+    'rayjob-papers-0123456789-a1-63f57'
     """
     digest = hashlib.sha1("\n".join(("RayJob", "ray.io", job, uid)).encode(), usedforsecurity=False).hexdigest()
     return f"{f'rayjob-{job}'[: limit - 1 - _HASH_LENGTH]}-{digest[:_HASH_LENGTH]}"
