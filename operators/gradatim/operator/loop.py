@@ -14,18 +14,21 @@ from collections.abc import Mapping
 from gradatim.operator import clock
 from gradatim.operator.dependents import Says
 from gradatim.operator.errors import TryLater
-from gradatim.operator.kube import Conflict, KubeError, ours
+from gradatim.operator.kube import ApiUnreachable, Conflict, KubeError, ours
 from gradatim.operator.passes import Context, Reconciler
 from gradatim.operator.queue import Key, Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
+# A pass that ended so has not seen its object. Any other has, also one that failed for a dependency or was refused: one object that never
+# comes right must not keep the operator from ever being ready.
+UNSEEN = frozenset({"conflict", "unreachable"})
 CONFLICT_DELAY = 0.05  # seconds; somebody wrote in between, so read again
 
 
 class Loop:
     """The workers. `last_progress` is what liveness is fed from: the monotonic time of the last finished pass or idle wait.
 
-    `looked` collects the keys passed over until somebody sets it to None.
+    `looked` collects the keys whose object was seen until somebody sets it to None.
     """
 
     def __init__(self, context: Context, queue: WorkQueue, reconcilers: Mapping[str, Reconciler]) -> None:
@@ -59,7 +62,7 @@ class Loop:
             finally:
                 self._wake()
                 self._measure(key, started, arrived, outcome)
-            if self.looked is not None and outcome != "conflict":
+            if self.looked is not None and outcome not in UNSEEN:
                 self.looked.add(key)
 
     async def _once(self, key: Key) -> str:
@@ -73,6 +76,10 @@ class Loop:
         except Conflict:
             self.queue.failed(key, CONFLICT_DELAY)
             return "conflict"
+        except ApiUnreachable as error:
+            wait = self._failed(key, error.delay)
+            logger.warning("pass over %s again in %.1f s: %s", key, wait, error)
+            return "unreachable"
         except TryLater as error:
             wait = self._failed(key, error.delay)
             logger.warning("pass over %s again in %.1f s: %s", key, wait, error)
@@ -104,6 +111,8 @@ class Loop:
         self.written.pop(key, None)
         self.context.dependents.gone(key)
         self.context.unreachable_since.pop(key, None)
+        self.context.moving_since.pop(key, None)
+        self.context.unswept.discard(key)
         self.context.wake.extend(self.context.slots.release(key))
         self.queue.done(key)
         self.queue.forget(key)

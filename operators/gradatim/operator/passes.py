@@ -30,6 +30,7 @@ class Context:
     dependents: Dependents
     unreachable_since: dict[Key, datetime] = field(default_factory=dict)
     moving_since: dict[Key, datetime] = field(default_factory=dict)
+    unswept: set[Key] = field(default_factory=set)  # indexes whose stray collections could not be removed
     wake: list[Key] = field(default_factory=list)
 
 

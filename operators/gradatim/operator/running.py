@@ -13,8 +13,8 @@ from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator import applying
-from gradatim.operator.errors import DependencyError
-from gradatim.operator.kube import Body
+from gradatim.operator.errors import DependencyError, TryLater
+from gradatim.operator.kube import ApiUnreachable, Body
 from gradatim.operator.passes import Context
 from gradatim.operator.queue import Key
 from gradatim.operator.runs.lifecycle import Block, Decision
@@ -22,6 +22,7 @@ from gradatim.operator.runs.model import Evidence, Step, Submit
 from gradatim.operator.writing import fence
 
 Trouble = tuple[Reason, str]
+SHORT_WAIT = 3.0  # seconds
 
 
 def reads(key: Key, profile: str, datasets: Iterable[str]) -> list[Key]:
@@ -46,8 +47,30 @@ def count(context: Context, key: Key, profile: ComputeProfile | None, decision: 
         context.wake.extend(context.slots.release(key))
 
 
+def held_up(context: Context, key: Key, error: TryLater, now: datetime) -> Trouble:
+    """Return what status says of a step that has to be taken later.
+
+    Raises the error itself while the wait is short, since most are over before anybody could read of them, and where it is the API server
+    that does not answer: then nothing can be written either.
+    """
+    if isinstance(error, DependencyError):
+        context.metrics.dependency_errors.labels(error.dependency).inc()
+        return error.reason, error.message
+    first = context.unreachable_since.setdefault(key, now)
+    if isinstance(error, ApiUnreachable) or (now - first).total_seconds() < SHORT_WAIT:
+        raise error
+    return error.reason, error.message
+
+
 async def act(
-    context: Context, key: Key, body: Body, identity: StoreIdentity | None, decision: Decision, evidence: Evidence
+    context: Context,
+    key: Key,
+    body: Body,
+    identity: StoreIdentity | None,
+    decision: Decision,
+    evidence: Evidence,
+    *,
+    now: datetime,
 ) -> tuple[Decision, list[Trouble]]:
     """Take the Run's actions. Returns what has really been decided and what did not answer. Raises `WillNeverWork`."""
     run, troubles = decision.step.run, list[Trouble]()
@@ -60,10 +83,9 @@ async def act(
             if decision.replaced is not None:
                 await applying.discard(context.kube, context.edges, identity, body, decision.replaced)
             config = await applying.freeze(context.kube, body, decision.start)
-        except DependencyError as error:
+        except TryLater as error:
             # Not started: the trigger stays due, and status goes on naming the Run whose remains are still there.
-            context.metrics.dependency_errors.labels(error.dependency).inc()
-            return Decision(Step(run=decision.replaced)), [(error.reason, error.message)]
+            return Decision(Step(run=decision.replaced)), [held_up(context, key, error, now)]
         run = run.model_copy(update={"config_digest": config.digest})
     try:
         await applying.take(
@@ -71,9 +93,8 @@ async def act(
         )
         if any(isinstance(a, Submit) for a in decision.step.actions):
             context.metrics.attempts.labels(key.plural).inc()
-    except DependencyError as error:
-        context.metrics.dependency_errors.labels(error.dependency).inc()
-        troubles.append((error.reason, error.message))
+    except TryLater as error:
+        troubles.append(held_up(context, key, error, now))
     if decision.step.run is not None and decision.step.run.done and decision.step.finished is not None:
         context.metrics.finished.labels(key.plural, decision.step.finished.outcome).inc()
     return dataclasses.replace(decision, step=dataclasses.replace(decision.step, run=run)), troubles

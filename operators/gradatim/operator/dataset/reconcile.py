@@ -76,7 +76,7 @@ async def _pass(
     running.count(context, key, around.profile, planned.decision)
     if planned.decision.start is not None and not has_finalizer(body):
         body = await add_finalizer(context, RESOURCE, body)
-    decision, troubles = await running.act(context, key, body, identity, planned.decision, evidence)
+    decision, troubles = await running.act(context, key, body, identity, planned.decision, evidence, now=now)
     planned = dataclasses.replace(planned, decision=decision)
     if decision.start is not None and around.profile is not None and not active:
         identity = identity_of(around.profile)  # the new Run is on the profile of now

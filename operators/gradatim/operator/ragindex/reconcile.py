@@ -16,7 +16,7 @@ from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator import cleanup, observing, running
 from gradatim.operator.applying import tenant_of
 from gradatim.operator.clock import rfc3339
-from gradatim.operator.errors import DependencyError, WillNeverWork
+from gradatim.operator.errors import TryLater, WillNeverWork
 from gradatim.operator.invalid import stalled
 from gradatim.operator.kube import Body, ours
 from gradatim.operator.naming import alias_name
@@ -93,7 +93,7 @@ async def _pass(
     running.count(context, key, around.profile, planned.decision)
     if planned.decision.start is not None and not has_finalizer(body):
         body = await add_finalizer(context, RESOURCE, body)
-    decision, more = await running.act(context, key, body, identity, planned.decision, evidence)
+    decision, more = await running.act(context, key, body, identity, planned.decision, evidence, now=now)
     planned = dataclasses.replace(planned, decision=decision)
     if decision.start is not None and around.profile is not None and not active:
         identity = identity_of(around.profile)  # the new Run is on the profile of now
@@ -115,7 +115,12 @@ async def _vectors(
 ) -> tuple[frozenset[str], list[running.Trouble]]:
     """Switch the alias and remove what nobody needs. Returns the digests whose collections are gone."""
     dropped: set[str] = set()
-    if identity is None or not (planned.point_alias or planned.drop or planned.sweep or planned.forget):
+    run = planned.decision.step.run
+    idle = run is None or run.done  # the collection that an active Run loads is in no list yet
+    if planned.sweep:
+        context.unswept.add(key)
+    sweep = idle and key in context.unswept
+    if identity is None or not (planned.point_alias or planned.drop or sweep or planned.forget):
         return frozenset(), []
     await fence(context, key, body)
     metadata = world.index.metadata
@@ -125,7 +130,7 @@ async def _vectors(
             await vectors.put_alias(world.alias, planned.point_alias)
         store = await context.edges.artifacts(identity, metadata.namespace or "")
         doomed = (*planned.drop, *(v for v in planned.forget if v.dropping or not v.collection_dropped))
-        held = set((await vectors.aliases()).values()) if doomed else set[str]()
+        held = set((await vectors.aliases()).values()) if doomed or sweep else set[str]()
         for version in doomed:
             if not version.collection_dropped:
                 if version.collection in held:
@@ -133,14 +138,14 @@ async def _vectors(
                 await vectors.delete_collection(version.collection)
             await store.delete(observing.stored_path(store.root, version.uri), within=observing.folder(body))
             dropped.add(version.digest)
-        if planned.sweep:
-            keep = {v.collection for v in planned.history} | set((await vectors.aliases()).values())
+        if sweep:
+            keep = {v.collection for v in planned.history} | held
             for name in await vectors.collections(collection_prefix(metadata.uid or "")):
                 if name not in keep:
                     await vectors.delete_collection(name)
-    except DependencyError as error:
-        context.metrics.dependency_errors.labels(error.dependency).inc()
-        return frozenset(dropped), [(error.reason, error.message)]
+            context.unswept.discard(key)
+    except TryLater as error:
+        return frozenset(dropped), [running.held_up(context, key, error, world.now)]
     return frozenset(dropped), []
 
 
