@@ -22,15 +22,11 @@ import pytest
 from filelock import FileLock
 
 from gradatim.platform import ALL, Component, PlatformState, UpOptions, down, processes, up
-from gradatim.platform.binaries import GoProgram, Settings, Tool, resolve
+from gradatim.platform.binaries import Settings, resolve
+from gradatim.platform.binaries.addons import MINIO
 from gradatim.platform.ports import is_free
 
 API_SERVER = frozenset({Component.APISERVER, Component.CONTROLLER_MANAGER})
-MINIO = Tool(
-    name="minio",
-    programs=("minio",),
-    source=GoProgram(Path(__file__).parent / "minio", "github.com/minio/minio", package="github.com/minio/minio"),
-)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ apply with one field manager, so that what a user adds to these objects survives
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -24,11 +25,20 @@ _SECONDS = 60.0
 # Only what the platform applies; discovery would be one more thing that can be late.
 _PATHS = {
     "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
+    "Service": "/api/v1/namespaces/{namespace}/services",
+    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
+    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
+    "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
+    "MutatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+    "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "Secret": "/api/v1/namespaces/{namespace}/secrets",
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings",
+    "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "ComputeProfile": "/apis/gradatim.dev/v1alpha1/computeprofiles",
 }
@@ -37,9 +47,13 @@ _PATHS = {
 class Admin:
     """The administrator's connection to the platform's API server."""
 
-    def __init__(self, state: PlatformState) -> None:
-        context = health.tls_context(Layout(state.state_dir), pki.CLUSTER_CA, "admin")
-        self._client = httpx.Client(base_url=state.api_server, verify=context, trust_env=False, timeout=30.0)
+    def __init__(self, api_server: str, context: ssl.SSLContext) -> None:
+        self._client = httpx.Client(base_url=api_server, verify=context, trust_env=False, timeout=30.0)
+
+    @classmethod
+    def of(cls, state: PlatformState) -> Self:
+        """Return the connection to a local platform's API server."""
+        return cls(state.api_server, health.tls_context(Layout(state.state_dir), pki.CLUSTER_CA, "admin"))
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +67,16 @@ class Admin:
         """Apply objects in order. Raises BootstrapError with the server's message."""
         for item in objects:
             self._apply(item)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return an object, or nothing when there is none."""
+        answer = self._client.get(path)
+        if answer.status_code == 404:
+            return {}
+        if not answer.is_success:
+            raise BootstrapError(f"reading {path}: {_message(answer)}")
+        found: dict[str, Any] = answer.json()
+        return found
 
     def install_crds(self, crds: Iterable[Mapping[str, Any]]) -> None:
         """Apply definitions and wait until the server serves them."""

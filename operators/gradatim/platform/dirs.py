@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from gradatim.platform.errors import StateError
 
@@ -57,7 +58,7 @@ class Layout:
     root: Path
 
     @classmethod
-    def of(cls, state_dir: Path) -> Layout:
+    def of(cls, state_dir: Path) -> Self:
         """Return the layout of a state folder, its path made absolute and free of links."""
         return cls(state_dir.expanduser().resolve())
 
@@ -73,6 +74,11 @@ class Layout:
     @property
     def state(self) -> Path:
         return self.root / "state.json"
+
+    @property
+    def other_state(self) -> Path:
+        """The state file of the other kind of platform, a node cluster: two kinds do not share a folder."""
+        return self.root / "node.json"
 
     @property
     def ports(self) -> Path:

@@ -45,7 +45,8 @@ def tls_context(layout: Layout, authority: str, user: str) -> ssl.SSLContext:
     return context
 
 
-def _get(url: str, *, verify: ssl.SSLContext | bool = True, token: str | None = None) -> Health:
+def get(url: str, *, verify: ssl.SSLContext | bool = True, token: str | None = None) -> Health:
+    """Ask one address; success is health."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     # The user's proxy has no business between this machine and itself.
     with httpx.Client(verify=verify, trust_env=False, timeout=_TIMEOUT, headers=headers) as client:
@@ -57,21 +58,21 @@ def _get(url: str, *, verify: ssl.SSLContext | bool = True, token: str | None = 
 
 def _etcd(state: PlatformState) -> Health:
     context = tls_context(Layout(state.state_dir), pki.ETCD_CA, "etcd-client")
-    return _get(f"https://127.0.0.1:{state.ports['etcd-client']}/health", verify=context)
+    return get(f"https://127.0.0.1:{state.ports['etcd-client']}/health", verify=context)
 
 
 def _apiserver(state: PlatformState) -> Health:
     context = tls_context(Layout(state.state_dir), pki.CLUSTER_CA, "admin")
-    return _get(f"{state.api_server}/readyz", verify=context)
+    return get(f"{state.api_server}/readyz", verify=context)
 
 
 def _controller_manager(state: PlatformState) -> Health:
     context = tls_context(Layout(state.state_dir), pki.CLUSTER_CA, "admin")
-    return _get(f"https://127.0.0.1:{state.ports['controller-manager']}/healthz", verify=context)
+    return get(f"https://127.0.0.1:{state.ports['controller-manager']}/healthz", verify=context)
 
 
 def _weaviate(state: PlatformState) -> Health:
-    answer = _get(f"{state.weaviate}/v1/.well-known/ready")
+    answer = get(f"{state.weaviate}/v1/.well-known/ready")
     if answer.ok:
         # Searches go over gRPC, which starts after the REST interface says it is ready.
         with socket.create_connection(("127.0.0.1", state.ports["weaviate-grpc"]), timeout=_TIMEOUT):
@@ -84,13 +85,13 @@ def _ray(state: PlatformState) -> Health:
     agent = f"http://127.0.0.1:{state.ports['ray-agent-http']}/api/local_raylet_healthz"
     # The version is the dashboard's alone; listing jobs needs the cluster behind it; submitting one needs the node's agent.
     for url in (f"{state.ray_dashboard}/api/version", f"{state.ray_dashboard}/api/jobs/", agent):
-        if not (answer := _get(url, token=token)).ok:
+        if not (answer := get(url, token=token)).ok:
             return answer
     return Health(ok=True)
 
 
 def _operator(state: PlatformState) -> Health:
-    return _get(f"{state.operator_health}/healthz")
+    return get(f"{state.operator_health}/healthz")
 
 
 _PROBES: dict[Component, Callable[[PlatformState], Health]] = {

@@ -24,7 +24,7 @@ from gradatim.platform import health, launches, objects, ports, prepare, process
 from gradatim.platform.binaries import KUBE, WEAVIATE, Settings, Toolset, resolve
 from gradatim.platform.binaries.catalog import pinned_version
 from gradatim.platform.bootstrap import Admin
-from gradatim.platform.components import ALL, CONTROL_PLANE, START_ORDER, Component, closure
+from gradatim.platform.components import ALL, CONTROL_PLANE, PORTS, START_ORDER, Component, closure
 from gradatim.platform.dirs import Layout
 from gradatim.platform.errors import PlatformError, StartError, StateError
 from gradatim.platform.launches import Site
@@ -56,7 +56,7 @@ class UpOptions:
 class ComponentStatus:
     """One component as found now. `state` is `running`, `unhealthy`, `dead` (was started, ended since) or `stopped`."""
 
-    component: Component
+    component: str
     state: str
     detail: str
     pid: int | None
@@ -87,8 +87,9 @@ def up(options: UpOptions, progress: Progress = lambda _component, _message: Non
         cpus = options.ray_cpus or file.current.ray_cpus or os.cpu_count() or 1
         file.update(source_roots=roots, ray_cpus=cpus)
         state = dataclasses.replace(file.current, ports=chosen)
-        supervisor = Supervisor(file, state, say, threading.Event())
-        run = _Up(options, wanted, tools, Site(layout, chosen, env, sys.executable), supervisor)
+        run = _Up(
+            options, wanted, tools, Site(layout, chosen, env, sys.executable), state, _supervisor(file, state, say)
+        )
         run.execute()
         return dataclasses.replace(file.current, ports=chosen)
 
@@ -111,7 +112,7 @@ def down(state_dir: Path, *, purge: bool = False, progress: Progress = lambda _c
     prepare.check_folder(layout)
     with locked(layout, _DOWN_WAIT_SECONDS):
         file = StateFile(layout)
-        supervisor = Supervisor(file, file.current, _one_at_a_time(progress), threading.Event())
+        supervisor = _supervisor(file, file.current, _one_at_a_time(progress))
         middle = (Component.RAY, Component.WEAVIATE, Component.CONTROLLER_MANAGER)
         for stage in ((Component.OPERATOR,), middle, (Component.APISERVER,), (Component.ETCD,)):
             with futures.ThreadPoolExecutor(len(stage)) as pool:
@@ -174,6 +175,17 @@ def _purge(layout: Layout) -> None:
         layout.root.rmdir()
 
 
+def _supervisor(file: StateFile, state: PlatformState, say: Progress) -> Supervisor:
+    return Supervisor(
+        file=file,
+        state_dir=state.state_dir,
+        probe=lambda component: health.probe(Component(component), state),
+        progress=say,
+        cancelled=threading.Event(),
+        ports=lambda component: [state.ports[name] for name in PORTS[Component(component)]],
+    )
+
+
 def _source_roots(known: tuple[str, ...], more: tuple[Path, ...]) -> tuple[str, ...]:
     roots = tuple(sorted({*known, *(str(path.expanduser().resolve()) for path in (Path.cwd(), *more))}))
     if len(roots) > _MAX_SOURCE_ROOTS:
@@ -212,6 +224,7 @@ class _Up:
     wanted: frozenset[Component]
     tools: _Tools
     site: Site
+    state: PlatformState
     supervisor: Supervisor
 
     def execute(self) -> None:
@@ -247,7 +260,7 @@ class _Up:
 
     def _ray(self) -> None:
         layout = self.site.layout
-        cpus = self.supervisor.state.ray_cpus or 1
+        cpus = self.state.ray_cpus or 1
         self._ensure(
             launches.ray(self.site, layout.private / objects.RAY_SECRET, layout.ray_temp(), cpus, _version("ray"))
         )
@@ -268,12 +281,13 @@ class _Up:
             installed.result()
 
     def _install(self, tokens: prepare.Credentials) -> None:
-        state = self.supervisor.state
+        state = self.state
         self.supervisor.progress(Component.APISERVER, "installing definitions, rights and the default profile")
-        with Admin(state) as admin:
+        with Admin.of(state) as admin:
             admin.apply(objects.namespaces())
             admin.install_crds(all_crds())
             admin.apply(objects.rbac())
+            admin.apply(objects.policies())
             admin.apply([
                 objects.secret(objects.RAY_SECRET, {"auth_token": tokens.ray}),
                 objects.secret(objects.WEAVIATE_SECRET, {"api-key": tokens.weaviate.operator}),

@@ -12,6 +12,7 @@ import ipaddress
 import json
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,22 +37,26 @@ CLUSTER_CA, ETCD_CA = "ca", "etcd-ca"
 
 
 @dataclass(frozen=True)
-class _Leaf:
+class Leaf:
+    """One certificate to issue. A server's is for this machine and the API server's names, and `names` and `addresses` besides."""
+
     file: str
     authority: str
     common_name: str
     organization: str | None = None
     server: bool = False
     client: bool = True
+    names: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
-_LEAVES = (
-    _Leaf("apiserver", CLUSTER_CA, "kube-apiserver", server=True, client=False),
-    _Leaf("controller-manager", CLUSTER_CA, "system:kube-controller-manager", server=True),
-    _Leaf("admin", CLUSTER_CA, "gradatim-admin", organization="system:masters"),
-    _Leaf("operator", CLUSTER_CA, OPERATOR_USER),
-    _Leaf("etcd", ETCD_CA, "etcd", server=True),
-    _Leaf("etcd-client", ETCD_CA, "kube-apiserver"),
+LOCAL_LEAVES = (
+    Leaf("apiserver", CLUSTER_CA, "kube-apiserver", server=True, client=False),
+    Leaf("controller-manager", CLUSTER_CA, "system:kube-controller-manager", server=True),
+    Leaf("admin", CLUSTER_CA, "gradatim-admin", organization="system:masters"),
+    Leaf("operator", CLUSTER_CA, OPERATOR_USER),
+    Leaf("etcd", ETCD_CA, "etcd", server=True),
+    Leaf("etcd-client", ETCD_CA, "kube-apiserver"),
 )
 
 
@@ -68,15 +73,17 @@ def pair(folder: Path, name: str) -> Pair:
     return Pair(folder / f"{name}.crt", folder / f"{name}.key")
 
 
-def ensure(folder: Path, now: dt.datetime) -> None:
+def ensure(folder: Path, now: dt.datetime, leaves: Iterable[Leaf] = LOCAL_LEAVES) -> None:
     """Make every authority, certificate and signing key, unless the folder is there already."""
     if folder.is_dir():
         return
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".pki-", dir=folder.parent))
     try:
-        issuers = {name: _authority(partial, name, now) for name in (CLUSTER_CA, ETCD_CA)}
-        for leaf in _LEAVES:
+        issuers: dict[str, _Issuer] = {}
+        for leaf in leaves:
+            if leaf.authority not in issuers:
+                issuers[leaf.authority] = _authority(partial, leaf.authority, now)
             _issue(partial, leaf, issuers[leaf.authority], now)
         signer = ec.generate_private_key(ec.SECP256R1())
         write_atomic(partial / "sa.key", _private(signer))
@@ -133,7 +140,7 @@ def _authority(folder: Path, name: str, now: dt.datetime) -> _Issuer:
     return _Issuer(certificate, key)
 
 
-def _issue(folder: Path, leaf: _Leaf, issuer: _Issuer, now: dt.datetime) -> None:
+def _issue(folder: Path, leaf: Leaf, issuer: _Issuer, now: dt.datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     names = [x509.NameAttribute(NameOID.COMMON_NAME, leaf.common_name)]
     if leaf.organization:
@@ -147,8 +154,8 @@ def _issue(folder: Path, leaf: _Leaf, issuer: _Issuer, now: dt.datetime) -> None
         .add_extension(authority_key, critical=False)
     )
     if leaf.server:
-        alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in _NAMES]
-        alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
+        alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in (*_NAMES, *leaf.names)]
+        alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in (*_ADDRESSES, *leaf.addresses)]
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     _store(folder, leaf.file, builder.sign(issuer.key, hashes.SHA256()), key)
 

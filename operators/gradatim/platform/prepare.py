@@ -31,6 +31,9 @@ def check_folder(layout: Layout) -> None:
         return
     if not layout.root.is_dir():
         raise StateError(f"{layout.root} is not a folder: choose another one with --state")
+    if layout.other_state.exists():
+        kind = "a node cluster" if layout.other_state.name == "node.json" else "a local platform without --node"
+        raise StateError(f"{layout.root} is the state of {kind}: choose another folder with --state")
     names = {path.name for path in layout.root.iterdir()}
     if names and not names & {path.name for path in layout.owned()}:
         raise StateError(f"{layout.root} is not empty and not the state of a platform: choose another one with --state")

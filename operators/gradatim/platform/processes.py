@@ -18,7 +18,6 @@ from pathlib import Path
 
 import psutil
 
-from gradatim.platform.components import Component
 from gradatim.platform.files import private_dir, write_atomic
 
 MARK_STATE = "GRADATIM_PLATFORM_STATE"
@@ -40,7 +39,7 @@ class Launch:
     gives up by itself on a busy machine.
     """
 
-    component: Component
+    component: str
     argv: tuple[str, ...]
     env: Mapping[str, str]
     version: str
@@ -69,7 +68,7 @@ def start(launch: Launch, state_dir: Path) -> Started:
         private_dir(launch.scratch)
     if launch.data and not _kept(launch.data).exists():
         shutil.rmtree(launch.data, ignore_errors=True)
-    env = {**launch.env, MARK_STATE: str(state_dir), MARK_COMPONENT: launch.component.value}
+    env = {**launch.env, MARK_STATE: str(state_dir), MARK_COMPONENT: str(launch.component)}
     with launch.log.open("ab") as log:
         child = subprocess.Popen(
             launch.argv, env=env, cwd=state_dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -108,12 +107,12 @@ def find(started: Started, state_dir: Path) -> psutil.Process | None:
         return process
 
 
-def marked(state_dir: Path, component: Component | None = None) -> list[psutil.Process]:
+def marked(state_dir: Path, component: str | None = None) -> list[psutil.Process]:
     """Return every running process of a state folder, or of one component of it."""
     return _family(_marked(state_dir, component), set())
 
 
-def _marked(state_dir: Path, component: Component | None) -> list[psutil.Process]:
+def _marked(state_dir: Path, component: str | None) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -182,7 +181,7 @@ def resident_bytes(process: psutil.Process) -> int:
     return total
 
 
-def stop(started: Started | None, state_dir: Path, component: Component, grace: float) -> None:
+def stop(started: Started | None, state_dir: Path, component: str, grace: float) -> None:
     """End one component: ask its main process, wait up to `grace` seconds, then end whatever of it is left."""
     session = _own_session(started, state_dir)
     main = find(started, state_dir) if started else None

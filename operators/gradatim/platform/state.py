@@ -107,12 +107,16 @@ class StateFile:
         with self._lock:
             self._write(dataclasses.replace(self._state, **changes))  # type: ignore[arg-type]
 
-    def record(self, component: Component, record: Record | None) -> None:
+    def recorded(self, component: str) -> Record | None:
+        """Return what was last started of a component."""
+        return self._state.components.get(Component(component))
+
+    def record(self, component: str, record: Record | None) -> None:
         """Set or remove one component and write."""
         with self._lock:
             components = {name: kept for name, kept in self._state.components.items() if name != component}
             if record is not None:
-                components[component] = record
+                components[Component(component)] = record
             self._write(dataclasses.replace(self._state, components=components))
 
     def _write(self, state: PlatformState) -> None:

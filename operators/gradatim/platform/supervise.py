@@ -9,15 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from gradatim.platform import health, processes
-from gradatim.platform.components import PORTS, Component
+from gradatim.platform import processes
 from gradatim.platform.errors import StartError
+from gradatim.platform.health import Health
 from gradatim.platform.ports import is_free
 from gradatim.platform.processes import Launch
-from gradatim.platform.state import PlatformState, Record, StateFile
+from gradatim.platform.state import Record
 
 Progress = Callable[[str, str], None]
 GRACE_SECONDS = 10.0
@@ -32,14 +34,29 @@ class _EndedError(StartError):
     """The process ended by itself before it was healthy."""
 
 
+class Records(Protocol):
+    """Where started components are written down, from several threads."""
+
+    def recorded(self, component: str) -> Record | None:
+        """Return what was last started of a component."""
+
+    def record(self, component: str, record: Record | None) -> None:
+        """Write down or forget one component."""
+
+
 @dataclass(frozen=True)
 class Supervisor:
-    """What bringing up a component needs: where to record it, how to say so, when to give up."""
+    """What bringing up a component needs: where to record it, how to ask and say so, when to give up.
 
-    file: StateFile
-    state: PlatformState
+    `ports` are those on this machine that a component is about to take; none when it has a network of its own.
+    """
+
+    file: Records
+    state_dir: Path
+    probe: Callable[[str], Health]
     progress: Progress
     cancelled: threading.Event
+    ports: Callable[[str], Iterable[int]] = lambda _component: ()
 
     def ensure(self, launch: Launch) -> bool:
         """Make the component run as `launch` says. Return whether it had to be started."""
@@ -64,27 +81,27 @@ class Supervisor:
         return True
 
     def _start(self, launch: Launch) -> None:
-        started = processes.start(launch, self.state.state_dir)
+        started = processes.start(launch, self.state_dir)
         record = Record(started.pid, started.created, launch.argv, launch.version, str(launch.log))
         self.file.record(launch.component, record)
         self._await(launch, started)
 
-    def clear(self, component: Component) -> None:
+    def clear(self, component: str) -> None:
         """End whatever runs of a component and forget it."""
-        record = self.file.current.components.get(component)
+        record = self.file.recorded(component)
         started = processes.Started(record.pid, record.created) if record else None
-        processes.stop(started, self.state.state_dir, component, GRACE_SECONDS)
+        processes.stop(started, self.state_dir, component, GRACE_SECONDS)
         if record:
             self.file.record(component, None)
 
     def _keep(self, launch: Launch) -> bool:
-        record = self.file.current.components.get(launch.component)
+        record = self.file.recorded(launch.component)
         if record is None or (record.argv, record.version) != (launch.argv, launch.version):
             return False
         started = processes.Started(record.pid, record.created)
         deadline = time.monotonic() + _SETTLE_SECONDS
-        while processes.find(started, self.state.state_dir) is not None and not self.cancelled.is_set():
-            if health.probe(launch.component, self.state).ok:
+        while processes.find(started, self.state_dir) is not None and not self.cancelled.is_set():
+            if self.probe(launch.component).ok:
                 return True
             if time.monotonic() > deadline:
                 self.progress(launch.component, "runs but does not answer: restarting it")
@@ -92,12 +109,10 @@ class Supervisor:
             time.sleep(_POLL)
         return False
 
-    def _check_ports(self, component: Component) -> None:
+    def _check_ports(self, component: str) -> None:
         # The kernel closes the sockets of a killed process a moment after the process is gone.
         deadline = time.monotonic() + _PORT_SECONDS
-        while taken := [
-            str(self.state.ports[name]) for name in PORTS[component] if not is_free(self.state.ports[name])
-        ]:
+        while taken := [str(port) for port in self.ports(component) if not is_free(port)]:
             if time.monotonic() < deadline:
                 time.sleep(_POLL)
                 continue
@@ -108,15 +123,15 @@ class Supervisor:
 
     def _await(self, launch: Launch, started: processes.Started) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        answer = health.Health(ok=False)
+        answer = Health(ok=False)
         while time.monotonic() < deadline:
             if self.cancelled.is_set():
                 raise StartError(f"{launch.component} was not waited for: another component failed")
-            if processes.find(started, self.state.state_dir) is None:
+            if processes.find(started, self.state_dir) is None:
                 raise _EndedError(
                     f"{launch.component} ended while starting; the end of {launch.log}: {_last_lines(launch)}"
                 )
-            answer = health.probe(launch.component, self.state)
+            answer = self.probe(launch.component)
             if answer.ok:
                 return
             time.sleep(_POLL)

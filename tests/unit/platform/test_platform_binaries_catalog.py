@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradatim.platform.binaries import KUBE, WEAVIATE, Artifact, GoProgram, Patch, Tool
+from gradatim.platform.binaries.addons import ADDONS
 from gradatim.platform.binaries.catalog import pinned_version
 from gradatim.platform.errors import BinaryError
 
@@ -43,11 +44,18 @@ def test_a_module_that_is_not_required_is_an_error_that_names_it() -> None:
         pinned_version(GO_MOD, "example.test/other")
 
 
-@pytest.mark.parametrize("tool", [KUBE, WEAVIATE], ids=lambda tool: tool.name)
+@pytest.mark.parametrize("tool", [KUBE, WEAVIATE, *ADDONS], ids=lambda tool: tool.name)
 def test_a_shipped_module_is_complete(tool: Tool) -> None:
     sources = tool.source.sources()
     assert {"go.mod", "go.sum"} < set(sources)
-    assert tool.version.startswith("v1.")
+    assert {"main.go", "tools.go"} & set(sources)
+    assert tool.version.startswith("v")
+
+
+def test_weaviate_listens_on_loopback_unless_it_is_told_an_address() -> None:
+    patched = {patch.path for patch in WEAVIATE.source.patches if '"127.0.0.1")+":%d"' in patch.new}
+    assert len(patched) == 3
+    assert all('os.Getenv("GRADATIM_LISTEN_HOST")' in p.new or '"os"' in p.new for p in WEAVIATE.source.patches)
 
 
 def test_no_release_is_pinned_without_a_whole_checksum() -> None:

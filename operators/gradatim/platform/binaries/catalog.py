@@ -29,13 +29,14 @@ class Patch:
 
 @dataclass(frozen=True)
 class GoProgram:
-    """A pinned Go module and the package in it to compile."""
+    """A pinned Go module and the package in it to compile; `own_version` is that of a program whose source is here."""
 
     folder: Traversable
     main_module: str
     package: str = "."
     ldflags: tuple[str, ...] = ()
     patches: tuple[Patch, ...] = ()
+    own_version: str | None = None
 
     def sources(self) -> dict[str, bytes]:
         """Return the module's own files by name."""
@@ -44,7 +45,7 @@ class GoProgram:
     @property
     def version(self) -> str:
         """The version of the main module, as pinned in `go.mod`."""
-        return pinned_version(self.sources()["go.mod"].decode(), self.main_module)
+        return self.own_version or pinned_version(self.sources()["go.mod"].decode(), self.main_module)
 
     @property
     def digest(self) -> str:
@@ -118,15 +119,21 @@ def _modules() -> Traversable:
     return files("gradatim.platform.binaries")
 
 
-# Weaviate binds these three servers to every interface and has no setting for it; on a laptop they belong on loopback.
-_LOOPBACK = 'fmt.Sprintf("127.0.0.1:%d"'
+# Weaviate binds these three servers to every interface and has no setting for it; on a laptop they belong on loopback. The node
+# cluster has a network namespace of its own, from which nothing leaves, and asks for its node's address.
+LISTEN_VARIABLE = "GRADATIM_LISTEN_HOST"
 _ANYWHERE = 'fmt.Sprintf(":%d"'
+_LISTEN_HOST = f'fmt.Sprintf(cmp.Or(os.Getenv("{LISTEN_VARIABLE}"), "127.0.0.1")+":%d"'
 _WEAVIATE_PATCHES = tuple(
-    Patch(path, _ANYWHERE, _LOOPBACK)
+    patch
     for path in (
         "adapters/handlers/grpc/server.go",
         "adapters/handlers/rest/clusterapi/serve.go",
         "adapters/handlers/rest/clusterapi/grpc/server.go",
+    )
+    for patch in (
+        Patch(path, '\nimport (\n\t"context"\n', '\nimport (\n\t"cmp"\n\t"context"\n\t"os"\n'),
+        Patch(path, _ANYWHERE, _LISTEN_HOST),
     )
 )
 
