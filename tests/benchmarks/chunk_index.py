@@ -22,7 +22,8 @@ from gradatim.rag.chunk import ChunkOptions, HfTokenizer, Strategy, chunk_docume
 from gradatim.rag.embed import EmbedOptions, Encoder, load_model
 from gradatim.rag.metrics import Span
 from gradatim.rag.model import Chunk, Document
-from gradatim.rag.retrieve.retriever import Models, Retriever
+from gradatim.rag.retrieve.models import Models
+from gradatim.rag.retrieve.retriever import Retriever
 from gradatim.rag.store.connection import connected
 from gradatim.rag.store.manifest import EncoderInfo, RetrievalManifest
 from gradatim.rag.store.rows import IndexRow

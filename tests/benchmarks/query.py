@@ -28,7 +28,8 @@ from gradatim.api.common import ModelRef
 from gradatim.api.ragindex import Rerank
 from gradatim.rag.chunk import Strategy
 from gradatim.rag.model import Chunk, chunk_id
-from gradatim.rag.retrieve.retriever import Models, Query, QueryEncoder, Reranker, Retriever
+from gradatim.rag.retrieve.models import Models, QueryEncoder, Reranker
+from gradatim.rag.retrieve.retriever import Query, Retriever
 from gradatim.rag.retrieve.shelf import ModelShelf
 from gradatim.rag.store import schema as s
 from gradatim.rag.store.connection import connected

@@ -1,12 +1,15 @@
 """Kubernetes events about our objects: one per change of meaning, after the status write that recorded it.
 
-Called by `loop`. An event's name is derived from what it says, so that saying it twice makes one object. Losing an event loses nothing:
-status holds the truth. Messages come from conditions and carry no secrets.
+Said by `writing`, told by a task of `main` one after the other, so that passes and their status writes never wait for events. An event's name
+is derived from what it says, so that saying it twice makes one object. Losing an event loses nothing: status holds the truth. Messages come
+from conditions and carry no secrets.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -18,7 +21,10 @@ from gradatim.operator.kube import EVENTS, AlreadyExists, Body, Kube
 from gradatim.operator.naming import event_name
 
 logger = logging.getLogger(__name__)
-TOLD = frozenset({"Ready", "Stalled", "Current", "DataValid", "Evaluated", "Degraded", "Suspended"})
+WAITING = 10_000
+# The first of those that changed for one reason tells it: the most specific.
+TOLD = ("Suspended", "DataValid", "Evaluated", "Ready", "Stalled", "Degraded", "Current")
+UNSAID = frozenset({Reason.NOT_REQUESTED.value})
 BAD_WHEN_TRUE = frozenset({"Stalled", "Degraded"})
 UNDER_WAY = frozenset(
     r.value
@@ -37,18 +43,26 @@ UNDER_WAY = frozenset(
 
 
 def changes(old: Sequence[Condition], new: Sequence[Condition]) -> list[Condition]:
-    """Return the conditions worth an event: status or reason changed, and it is not a first Unknown. Pure."""
+    """Return the conditions worth an event: status or reason changed, and it is not a first Unknown; one per reason. Pure."""
     before = {c.type: (c.status, c.reason) for c in old}
-    return [
+    changed = [
         c
         for c in new
         if c.type in TOLD
+        and c.reason not in UNSAID
         and (c.status, c.reason) != before.get(c.type)
         and not (c.type not in before and (c.status == "Unknown" or (c.status == "False" and c.type != "Ready")))
         and c.status != "Unknown"
         and not (c.type == "Current" and c.reason in UNDER_WAY)
         and (c.type != "Suspended" or c.status == "True" or c.type in before)
     ]
+    stopped = [c for c in changed if c.type == "Suspended" and c.status == "True"]
+    if stopped:
+        return stopped  # the others change because of it
+    told: dict[str, Condition] = {}
+    for condition in sorted(changed, key=lambda c: TOLD.index(c.type)):
+        told.setdefault(condition.reason, condition)
+    return list(told.values())
 
 
 def body_of(about: Body, condition: Condition, now: datetime) -> Body:
@@ -91,14 +105,34 @@ def body_of(about: Body, condition: Condition, now: datetime) -> Body:
     }
 
 
-async def emit(kube: Kube, about: Body, conditions: Sequence[Condition], now: datetime) -> None:
-    """Create the events; a refusal is logged and forgotten."""
-    for condition in conditions:
-        body = body_of(about, condition, now)
-        try:
-            await kube.create(EVENTS, body["metadata"]["namespace"], body)
-        except AlreadyExists:
-            continue
-        except OperatorError as error:
-            logger.warning("event not written: %s", error)
-            return
+class EventQueue:
+    """What has been said and not told yet; the oldest is dropped where a server cannot take so many."""
+
+    def __init__(self, limit: int = WAITING) -> None:
+        self._waiting: deque[tuple[Body, Condition, datetime]] = deque(maxlen=limit)
+        self._some = asyncio.Event()
+
+    def say(self, about: Body, conditions: Sequence[Condition], now: datetime) -> None:
+        """Take events about an object, of which only kind and metadata are kept."""
+        kept = {"kind": about["kind"], "metadata": about["metadata"]}
+        self._waiting.extend((kept, condition, now) for condition in conditions)
+        self._some.set()
+
+    async def tell(self, kube: Kube) -> None:
+        """Create the events, for ever; a refusal is logged and forgotten."""
+        while True:
+            await self._some.wait()
+            await self.flush(kube)
+            self._some.clear()
+
+    async def flush(self, kube: Kube) -> None:
+        """Create the events that wait now."""
+        while self._waiting:
+            about, condition, now = self._waiting.popleft()
+            body = body_of(about, condition, now)
+            try:
+                await kube.create(EVENTS, body["metadata"]["namespace"], body)
+            except AlreadyExists:
+                continue
+            except OperatorError as error:
+                logger.warning("event not written: %s", error)

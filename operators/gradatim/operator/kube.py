@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import kopf
@@ -29,6 +29,11 @@ TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 RECENT_SECONDS = 1.0
 RECENT_ENTRIES = 4096
 PATIENCE = 3  # tries of a call that the server asks us to repeat
+# With spec and status left out an answer is a fraction of the object; a server that cannot leave them out sends the whole.
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+
+MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 
 
 class KubeError(OperatorError):
@@ -88,7 +93,13 @@ SECRETS = Resource("", "v1", "secrets")
 EVENTS = Resource("", "v1", "events")
 NAMESPACES = Resource("", "v1", "namespaces")
 
-Credentials = Callable[[], kopf.ConnectionInfo]
+
+class Credentials(Protocol):
+    """Gives the operator's identity; `renew` when the server has refused it, since a token may have been rotated meanwhile."""
+
+    def __call__(self, *, renew: bool = False) -> kopf.ConnectionInfo:
+        """Return the identity."""
+        ...
 
 
 class Kube:
@@ -100,27 +111,28 @@ class Kube:
         self._credentials = credentials
         self._observe = observe
         self._session: aiohttp.ClientSession | None = None
+        self._stale: list[aiohttp.ClientSession] = []  # calls may still be under way on the last one
         self._info: kopf.ConnectionInfo | None = None
         self._recent: dict[tuple[Resource, str, str], tuple[float, asyncio.Future[Body | None]]] = {}
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (*self._stale, *([self._session] if self._session else [])):
+            await session.close()
+        self._session, self._stale = None, []
 
-    def _open(self) -> tuple[aiohttp.ClientSession, kopf.ConnectionInfo]:
-        info = self._credentials()
+    def _open(self, *, renew: bool = False) -> tuple[aiohttp.ClientSession, kopf.ConnectionInfo]:
+        info = self._credentials(renew=renew)
         if self._session is None or info != self._info:
-            stale = self._session
+            for session in self._stale:
+                asyncio.get_running_loop().create_task(session.close())
+            self._stale = [self._session] if self._session is not None else []
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=info.as_ssl_context(), limit=64),
                 headers={"User-Agent": "gradatim-operator", "Accept": "application/json"} | info.as_http_headers(),
                 timeout=TIMEOUT,
             )
             self._info = info
-            if stale is not None:
-                asyncio.get_running_loop().create_task(stale.close())
         return self._session, info
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Body:
@@ -153,22 +165,31 @@ class Kube:
         self._recent.pop((resource, namespace, name), None)
 
     async def pages(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", limit: int = 500
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        limit: int = 500,
+        metadata_only: bool = False,
     ) -> AsyncIterator[list[Body]]:
         """Yield the items page by page; an expired page token starts over from the server's newest state."""
+        headers = {"Accept": METADATA_LIST} if metadata_only else None
         token = ""
         while True:
             params = {"limit": str(limit)} | ({"labelSelector": labels} if labels else {})
             if token:
                 params["continue"] = token
             try:
-                page = await self._call("GET", resource.path(namespace), resource.plural, params=params, verb="LIST")
+                page = await self._call(
+                    "GET", resource.path(namespace), resource.plural, params=params, verb="LIST", headers=headers
+                )
             except KubeError as error:
                 if error.status != 410 or not token:
                     raise
                 token = ""
                 continue
-            yield page.get("items", [])
+            yield page.get("items") or []  # a list of metadata alone is null when it is empty
             token = page.get("metadata", {}).get("continue", "")
             if not token:
                 return
@@ -181,20 +202,28 @@ class Kube:
             raise AlreadyExists(error.status, error.api_reason, error.message) from error
 
     async def put_status(self, resource: Resource, body: Body) -> Body:
-        """Replace the status of `body`, which carries the resourceVersion that was read. Raises `Conflict`."""
-        metadata = body["metadata"]
+        """Replace the status of `body`, which carries the resourceVersion that was read; return the new metadata. Raises `Conflict`."""
+        metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}  # the server keeps its own
         path = resource.path(metadata.get("namespace", ""), metadata["name"], "status")
         params = {"fieldManager": FIELD_MANAGER}
-        return await self._call("PUT", path, resource.plural, body=body, params=params, verb="PUT_STATUS")
+        answer = await self._call(
+            "PUT",
+            path,
+            resource.plural,
+            body={**body, "metadata": metadata},
+            params=params,
+            verb="PUT_STATUS",
+            headers={"Accept": METADATA_ONLY},
+        )
+        found: Body = answer["metadata"]
+        return found
 
     async def set_finalizers(self, resource: Resource, body: Body, finalizers: list[str]) -> Body:
         """Write the list of finalizers, with the resourceVersion of `body` as precondition. Raises `Conflict`."""
         metadata = body["metadata"]
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
         path = resource.path(metadata.get("namespace", ""), metadata["name"])
-        return await self._call(
-            "PATCH", path, resource.plural, body=patch, content="application/merge-patch+json", verb="PATCH"
-        )
+        return await self._call("PATCH", path, resource.plural, body=patch, headers=MERGE_PATCH, verb="PATCH")
 
     async def delete(self, resource: Resource, body: Body, propagation: str = "Background") -> None:
         """Delete exactly the object that was read: uid and resourceVersion are preconditions. Absent is fine.
@@ -223,11 +252,13 @@ class Kube:
         *,
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
-        content: str = "application/json",
+        headers: Mapping[str, str] | None = None,
         verb: str = "",
     ) -> Body:
+        sent = ({"Content-Type": "application/json"} if body is not None else {}) | dict(headers or {})
+        refused = False
         for attempt in range(1, PATIENCE + 1):
-            session, info = self._open()
+            session, info = self._open(renew=refused)
             started = time.monotonic()
             try:
                 async with session.request(
@@ -235,7 +266,7 @@ class Kube:
                     info.server.rstrip("/") + path,
                     params=params,
                     data=None if body is None else json.dumps(body, separators=(",", ":")),
-                    headers={"Content-Type": content} if body is not None else None,
+                    headers=sent,
                     allow_redirects=False,
                 ) as response:
                     text = await response.text()
@@ -246,6 +277,9 @@ class Kube:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self._observe(verb or method, plural, 0, time.monotonic() - started)
                 raise ApiUnreachable(f"the API server did not answer {method} {path}: {error!r}") from error
+            if response.status == 401 and not refused:
+                refused = True
+                continue
             if wait is None or attempt == PATIENCE:
                 raise _error(response.status, text, method, path)
             await asyncio.sleep(wait)

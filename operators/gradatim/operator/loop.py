@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from gradatim.operator import clock
 from gradatim.operator.dependents import Says
 from gradatim.operator.errors import TryLater
-from gradatim.operator.kube import ApiUnreachable, Conflict, KubeError, ours
+from gradatim.operator.kube import ApiUnreachable, Body, Conflict, KubeError, ours
 from gradatim.operator.passes import Context, Reconciler
 from gradatim.operator.queue import Key, Lane, WorkQueue
 
@@ -37,15 +37,30 @@ class Loop:
         self.reconcilers = reconcilers
         self.last_progress = time.monotonic()
         self.written: dict[Key, str] = {}
+        self.runs: dict[Key, tuple[str, str]] = {}  # uid and Run as last read, for the search for strays
         self.looked: set[Key] | None = set()
         self._arrived: dict[Key, float] = {}
+        self._heard: dict[Key, str] = {}  # resourceVersion of the last event while the key was in work
 
     def event(self, key: Key, resource_version: str) -> None:
-        """Take note of a watch event. The echo of our own status write is worth no pass."""
+        """Take note of a watch event. The echo of our own status write is worth no pass, and it may come before the write's answer."""
         if self.written.get(key) == resource_version:
             return
         self._arrived.setdefault(key, time.monotonic())
-        self.queue.add(key)
+        if self.queue.works_on(key):
+            self._heard[key] = resource_version
+        else:
+            self.queue.add(key)
+
+    def _judge(self, key: Key) -> None:
+        """Look again at what changed during the pass, unless the last event was its own write: that one has seen all before it."""
+        heard = self._heard.pop(key, None)
+        if heard is None:
+            return
+        if self.written.get(key) == heard:
+            self._arrived.pop(key, None)
+        else:
+            self.queue.add(key)
 
     async def work(self) -> None:
         """Run passes until the queue is closed."""
@@ -72,8 +87,10 @@ class Loop:
                 self._gone(key)
                 return "gone"
             body.setdefault("kind", "")
+            self.runs[key] = (body["metadata"].get("uid", ""), run_name(body))
             result = await self.reconcilers[key.plural](self.context, key, body, clock.now())
         except Conflict:
+            self._judge(key)
             self.queue.failed(key, CONFLICT_DELAY)
             return "conflict"
         except ApiUnreachable as error:
@@ -94,11 +111,13 @@ class Loop:
             return "error"
         if result.written is not None:
             self.written[key] = result.written
+        self._judge(key)
         self.queue.done(key, result.requeue)
         return "ok"
 
     def _failed(self, key: Key, delay: float | None = None) -> float:
         """Give `key` back; waiting for its next try, it must not keep others from a free slot."""
+        self._judge(key)
         self.context.wake.extend(self.context.slots.step_back(key))
         return self.queue.failed(key, delay)
 
@@ -109,11 +128,13 @@ class Loop:
 
     def _gone(self, key: Key) -> None:
         self.written.pop(key, None)
+        self.runs.pop(key, None)
         self.context.dependents.gone(key)
         self.context.unreachable_since.pop(key, None)
         self.context.moving_since.pop(key, None)
         self.context.unswept.discard(key)
         self.context.wake.extend(self.context.slots.release(key))
+        self._judge(key)
         self.queue.done(key)
         self.queue.forget(key)
 
@@ -132,3 +153,9 @@ class Loop:
         if self.context.dependents.news(key, told):
             for reader in self.context.dependents.readers(key):
                 self.queue.add(reader, lane)
+
+
+def run_name(body: Body) -> str:
+    """Return the Run that the object's status names, or an empty text."""
+    name = ((body.get("status") or {}).get("run") or {}).get("name", "")
+    return name if isinstance(name, str) else ""

@@ -30,6 +30,7 @@ from gradatim.operator.slots import Slots
 
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 15.0
+LAST_WORDS_SECONDS = 3.0
 
 
 def reconcilers() -> Mapping[str, Reconciler]:
@@ -67,6 +68,7 @@ async def run(settings: Settings) -> int:
         asyncio.create_task(_watch(loop, settings, kopf_settings, ready), name="watches"),
         asyncio.create_task(_resync(resync, health, settings.resync, ready), name="resync"),
         asyncio.create_task(_prime(loop, resync), name="prime"),
+        asyncio.create_task(context.events.tell(kube), name="events"),
         *(asyncio.create_task(loop.work(), name=f"worker-{n}") for n in range(settings.workers)),
     }
     try:
@@ -77,6 +79,7 @@ async def run(settings: Settings) -> int:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await _last_words(context)
         for server in servers:
             await server.cleanup()
         await context.edges.close()
@@ -138,6 +141,12 @@ async def _drain(queue: WorkQueue) -> None:
         async with asyncio.timeout(DRAIN_SECONDS):
             while queue.in_work():
                 await asyncio.sleep(0.05)
+
+
+async def _last_words(context: Context) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WORDS_SECONDS):
+            await context.events.flush(context.kube)
 
 
 def main(env: Mapping[str, str]) -> int:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gradatim.operator.dependents import Dependents
 from gradatim.operator.edges import Edges
+from gradatim.operator.events import EventQueue
 from gradatim.operator.kube import Body, Kube
 from gradatim.operator.metrics import Metrics
 from gradatim.operator.queue import Key
@@ -28,6 +29,7 @@ class Context:
     metrics: Metrics
     slots: Slots
     dependents: Dependents
+    events: EventQueue = field(default_factory=EventQueue)
     unreachable_since: dict[Key, datetime] = field(default_factory=dict)
     moving_since: dict[Key, datetime] = field(default_factory=dict)
     unswept: set[Key] = field(default_factory=set)  # indexes whose stray collections could not be removed

@@ -18,7 +18,7 @@ from gradatim.operator import clock
 from gradatim.operator.applying import MANAGER
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
 from gradatim.operator.kube import CONFIG_MAPS, Body, KubeError, is_owned_by, ours
-from gradatim.operator.loop import Loop
+from gradatim.operator.loop import Loop, run_name
 from gradatim.operator.queue import Key, Lane
 
 logger = logging.getLogger(__name__)
@@ -36,14 +36,15 @@ class Resync:
     async def once(self) -> None:
         """List everything once."""
         present: dict[Key, str] = {}
-        names: dict[str, set[str]] = {}
         for kind in KINDS:
             number = 0
             for namespace in self._namespaces if kind.namespaced else ("",):
-                async for page in self._loop.context.kube.pages(ours(kind.plural), namespace):
+                async for page in self._loop.context.kube.pages(
+                    ours(kind.plural), namespace, metadata_only=kind.plural not in DEPENDED_UPON
+                ):
                     for item in page:
                         number += 1
-                        self._look(kind.plural, item, present, names)
+                        self._look(kind.plural, item, present)
             self._loop.context.metrics.objects.labels(kind.plural).set(number)
         for key in self._seen.keys() - present.keys():
             if key.plural in DEPENDED_UPON:
@@ -51,7 +52,7 @@ class Resync:
             self._loop.queue.add(key, Lane.RESYNC)
         self._seen = present
         self.first.set()
-        await self._strays(names)
+        await self._strays()
         self._loop.context.metrics.resyncs.inc()
 
     @property
@@ -59,32 +60,38 @@ class Resync:
         """Return the keys of the last list."""
         return frozenset(self._seen)
 
-    def _look(self, plural: str, item: Body, present: dict[Key, str], names: dict[str, set[str]]) -> None:
+    def _look(self, plural: str, item: Body, present: dict[Key, str]) -> None:
         metadata = item["metadata"]
         key = Key(plural, metadata.get("namespace", ""), metadata["name"])
         version = metadata["resourceVersion"]
         present[key] = version
-        run = item.get("status", {}).get("run", {}).get("name")
-        names.setdefault(metadata["uid"], set()).update({run} if run else set())
         if plural in DEPENDED_UPON:
             self._loop.upstream(key, says(plural, item), Lane.RESYNC)
         if self._seen.get(key) != version and self._loop.written.get(key) != version:
             self._loop.queue.add(key, Lane.RESYNC)
 
-    async def _strays(self, names: dict[str, set[str]]) -> None:
+    async def _strays(self) -> None:
         """Remove frozen inputs whose object lives and names another Run. Those of deleted objects the garbage collector takes."""
         kube = self._loop.context.kube
         labels = f"{LABEL_MANAGED_BY}={MANAGER},{LABEL_KIND}"
         for namespace in self._namespaces:
-            async for page in kube.pages(CONFIG_MAPS, namespace, labels=labels):
+            async for page in kube.pages(CONFIG_MAPS, namespace, labels=labels, metadata_only=True):
                 for item in page:
-                    owner = item["metadata"].get("labels", {}).get(LABEL_OWNER, "")
-                    wanted = names.get(owner) if is_owned_by(item, owner) else None
-                    born = datetime.fromisoformat(item["metadata"]["creationTimestamp"])
-                    # A Run freezes its inputs just before its status names it.
-                    young = clock.now() - born < timedelta(seconds=self._loop.context.settings.stray_age)
-                    if wanted is not None and item["metadata"]["name"] not in wanted and not young:
+                    if await self._is_stray(item):
                         await self._sweep(item)
+
+    async def _is_stray(self, item: Body) -> bool:
+        metadata = item["metadata"]
+        owner = owner_key(item)
+        # A Run freezes its inputs just before its status names it.
+        age = clock.now() - datetime.fromisoformat(metadata["creationTimestamp"])
+        if owner is None or age < timedelta(seconds=self._loop.context.settings.stray_age):
+            return False
+        uid = metadata.get("labels", {}).get(LABEL_OWNER, "")
+        if not is_owned_by(item, uid) or self._loop.runs.get(owner) == (uid, metadata["name"]):
+            return False
+        body = await self._loop.context.kube.find(ours(owner.plural), owner.namespace, owner.name)
+        return body is not None and body["metadata"]["uid"] == uid and run_name(body) != metadata["name"]
 
     async def _sweep(self, item: Body) -> None:
         """Remove one. Whoever may write ConfigMaps can have it refused, and that must not end the process: the next resync tries again."""
@@ -94,3 +101,12 @@ class Resync:
             logger.info("removed stray ConfigMap %s", name)
         except KubeError as error:
             logger.warning("stray ConfigMap %s stays for now: %s", name, error)
+
+
+def owner_key(item: Body) -> Key | None:
+    """Return the key of the object of ours that controls `item`, or None. Pure."""
+    for reference in item["metadata"].get("ownerReferences", []):
+        kind = next((k for k in KINDS if k.name == reference.get("kind")), None)
+        if reference.get("controller") and kind is not None:
+            return Key(kind.plural, item["metadata"].get("namespace", ""), reference["name"])
+    return None

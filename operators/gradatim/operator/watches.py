@@ -10,21 +10,27 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import kopf
 
 from gradatim.api.kinds import KINDS
 from gradatim.api.meta import API_VERSION, GROUP, LABEL_MANAGED_BY, VERSION
 from gradatim.operator.applying import MANAGER
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
+from gradatim.operator.kube import METADATA_ONLY, Credentials
 from gradatim.operator.loop import Loop
 from gradatim.operator.queue import Key
 from gradatim.operator.runtimes.kuberay import RAYJOBS
 
 TOKEN_LIFE = 60.0  # seconds; the kubelet rotates projected tokens well before they expire
+METADATA_PLURALS = frozenset(k.plural for k in KINDS) - DEPENDED_UPON | {RAYJOBS.plural}
 OURS = {LABEL_MANAGED_BY: MANAGER}
 _PLURALS = {k.name: k.plural for k in KINDS if k.namespaced}
+LIST_PAGE = 500
+RENEWAL = 1.0  # seconds between readings however many calls are refused
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -55,12 +61,12 @@ def login(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
     return info
 
 
-def credentials(settings: kopf.OperatorSettings) -> Callable[[], kopf.ConnectionInfo]:
-    """Return a function that gives the identity and reads it anew every minute, for rotated tokens."""
+def credentials(settings: kopf.OperatorSettings) -> Credentials:
+    """Return a function that gives the identity and reads it anew every minute, for rotated tokens; sooner where one was refused."""
     held: list[tuple[float, kopf.ConnectionInfo]] = []
 
-    def current() -> kopf.ConnectionInfo:
-        if not held or time.monotonic() - held[0][0] > TOKEN_LIFE:
+    def current(*, renew: bool = False) -> kopf.ConnectionInfo:
+        if not held or time.monotonic() - held[0][0] > (RENEWAL if renew else TOKEN_LIFE):
             held[:] = [(time.monotonic(), login(settings))]
         return held[0][1]
 
@@ -79,16 +85,42 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 10
     settings.watching.inactivity_timeout = 70
     settings.watching.server_timeout = 300
+    settings.watching.chunk_size = LIST_PAGE
     settings.process.ultimate_exiting_timeout = 20
     return settings
+
+
+async def _ask_for_metadata(
+    _: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestStartParams
+) -> None:
+    # Not for lists: an empty list of metadata has null for its items, which kopf does not expect.
+    if "watch" in params.url.query and params.url.path.rsplit("/", 1)[1] in METADATA_PLURALS:
+        params.headers["Accept"] = METADATA_ONLY
+
+
+def session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+    """Return the watches' session. An event's body is read for no kind in `METADATA_PLURALS`, so only metadata is asked for.
+
+    aiohttp gives the headers of a request to its tracers before they are sent; kopf itself has no setting for them.
+    """
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(_ask_for_metadata)
+    made = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+        headers=info.as_http_headers(),
+        proxy=info.proxy_url,
+        trust_env=info.trust_env,
+        trace_configs=[trace],
+    )
+    return kopf.AiohttpSession(aiohttp_session=made, server=info.server, default_namespace=info.default_namespace)
 
 
 def registry(loop: Loop) -> kopf.OperatorRegistry:
     """Return the handlers: one login, one event handler per kind."""
     found = kopf.OperatorRegistry()
 
-    async def on_login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
-        return login(settings)
+    async def on_login(settings: kopf.OperatorSettings, **_: Any) -> kopf.AiohttpSession:
+        return session(login(settings))
 
     kopf.on.login(id="login", registry=found)(on_login)
     for kind in KINDS:

@@ -48,8 +48,8 @@ async def write(
     written = await context.kube.put_status(ours(key.plural), body | {"status": new})
     context.metrics.status_writes.labels(key.plural).inc()
     conditions: list[Condition] = getattr(status, "conditions", [])
-    await events.emit(context.kube, written, events.changes(old, conditions), now())
-    return Outcome(requeue=requeue, written=written["metadata"]["resourceVersion"])
+    context.events.say(body | {"metadata": written}, events.changes(old, conditions), now())
+    return Outcome(requeue=requeue, written=written["resourceVersion"])
 
 
 async def fence(context: Context, key: Key, body: Body) -> None:

@@ -48,7 +48,7 @@ def crd(kind: Kind) -> dict[str, Any]:
     properties["apiVersion"] = {"type": "string"}
     properties["kind"] = {"type": "string"}
     properties["metadata"] = {"type": "object"}
-    properties["status"]["default"] = dict(_STATUS_DEFAULT)
+    properties["status"] = owned_whole(properties["status"]) | {"default": dict(_STATUS_DEFAULT)}
     schema["required"] = ["spec"]
     columns = [
         {"name": c.name, "jsonPath": c.path, "type": c.type} | ({"priority": c.priority} if c.priority else {})
@@ -151,6 +151,25 @@ def _object(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
         out["items"] = _convert(node["items"], defs)
         out.setdefault("x-kubernetes-list-type", "atomic")
     return out
+
+
+def owned_whole(status: dict[str, Any]) -> dict[str, Any]:
+    """Make every member of a status one unit of ownership; conditions stay a list merged by type.
+
+    One writer owns status, so finer tracking serves nobody, and it doubled the stored size of an object.
+    """
+    return status | {"properties": {name: _atomic(name, child) for name, child in status["properties"].items()}}
+
+
+def _atomic(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    if name == "conditions":
+        return schema | {"items": schema["items"] | {"x-kubernetes-map-type": "atomic"}}
+    if schema.get("type") == "object":
+        return schema | {"x-kubernetes-map-type": "atomic"}
+    if schema.get("type") == "array":
+        rest = {k: v for k, v in schema.items() if k != "x-kubernetes-list-map-keys"}
+        return rest | {"x-kubernetes-list-type": "atomic"}
+    return schema
 
 
 def _with_empty_default(schema: dict[str, Any], *, optional: bool) -> dict[str, Any]:

@@ -273,6 +273,14 @@ TOLD: list[tuple[str, list[Condition], list[Condition], list[str]]] = [
         [condition("Current", "False", "InProgress")],
         [],
     ),
+    (
+        "what several conditions say for one reason is told once, by the most specific",
+        [condition(c, "Unknown", "Pending") for c in ("Ready", "Stalled", "Evaluated", "DataValid")],
+        [condition(c, s, "GateFailed") for c, s in (("Ready", "False"), ("Stalled", "True"), ("Evaluated", "False"))]
+        + [condition("DataValid", "False", "DataInvalid")],
+        ["DataValid", "Evaluated"],
+    ),
+    ("what nobody asked for is not", [], [condition("DataValid", "True", "NotRequested")], []),
     ("conditions of progress are not", [], [condition("Reconciling", "True")], []),
     ("being suspended is", [], [condition("Suspended", "True")], ["Suspended"]),
     ("not being suspended is not, at first", [], [condition("Suspended", "False", "Resumed")], []),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gradatim.operator import dataset, ragindex
+from gradatim.operator.events import EventQueue
 from gradatim.operator.kube import Body
 from gradatim.operator.metrics import Metrics
 from gradatim.operator.passes import Reconciler
@@ -22,8 +23,9 @@ class Server:
     """Takes a status and events."""
 
     async def put_status(self, _: Any, body: Body) -> Body:
-        """Return what was written."""
-        return body
+        """Return the new metadata."""
+        found: Body = body["metadata"]
+        return found
 
     async def create(self, *_: Any) -> None:
         """Take an event."""
@@ -34,7 +36,7 @@ class Server:
 async def test_the_slot_goes_with_the_run(plural: str, reconcile: Reconciler, done: bool) -> None:
     key, slots = Key(plural, "team", "one"), Slots(primed=True)
     slots.take(key, "p")
-    context: Any = SimpleNamespace(kube=Server(), slots=slots, wake=[], metrics=Metrics())
+    context: Any = SimpleNamespace(kube=Server(), slots=slots, wake=[], metrics=Metrics(), events=EventQueue())
     metadata = {"name": "one", "namespace": "team", "uid": "u", "generation": 2, "resourceVersion": "1"}
     run = {"name": "one-1", "trigger": "generation", "attempts": [{"number": 1}], "done": done}
     body = {"kind": "X", "metadata": metadata, "spec": {"nonsense": True}, "status": {"run": run}}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gradatim.operator.kube import Body, Conflict, KubeError, Resource
+from gradatim.operator.queue import Key
 from gradatim.operator.resync import Resync
 from gradatim.operator.settings import Settings
 
@@ -18,7 +19,7 @@ OLD = "2020-01-01T00:00:00Z"
 
 def config_map(name: str, owner: str, *, owned: bool = True) -> Body:
     """Return a ConfigMap that bears our labels."""
-    reference = {"controller": True, "uid": owner}
+    reference = {"controller": True, "uid": owner, "kind": "Dataset", "name": "one"}
     metadata = {"name": name, "namespace": "team", "labels": {"gradatim.dev/owner": owner}, "creationTimestamp": OLD}
     return {"metadata": metadata | {"ownerReferences": [reference] if owned else []}}
 
@@ -28,13 +29,17 @@ class Server:
 
     def __init__(self, maps: list[Body], refused: dict[str, KubeError]) -> None:
         self.maps, self.refused, self.deleted = maps, refused, list[str]()
+        self.found = 0
 
     async def pages(self, resource: Resource, _: str = "", **__: Any) -> AsyncIterator[list[Body]]:
         """Return one page."""
-        run = {"metadata": {"name": "one", "namespace": "team", "uid": "u", "resourceVersion": "1"}}
-        yield {"datasets": [run | {"status": {"run": {"name": "run"}}}], "configmaps": self.maps}.get(
-            resource.plural, []
-        )
+        yield self.maps if resource.plural == "configmaps" else []
+
+    async def find(self, *_: Any) -> Body:
+        """Return the Dataset as it is now."""
+        self.found += 1
+        metadata = {"name": "one", "namespace": "team", "uid": "u", "resourceVersion": "1"}
+        return {"metadata": metadata, "status": {"run": {"name": "run"}}}
 
     async def delete(self, _: Resource, body: Body) -> None:
         """Delete one or refuse."""
@@ -63,7 +68,13 @@ def test_a_stray_that_cannot_be_removed_stays_until_the_next_time(error: KubeErr
         kube=server, settings=Settings(), metrics=SimpleNamespace(objects=nothing, resyncs=nothing)
     )
     loop: Any = SimpleNamespace(
-        context=context, queue=SimpleNamespace(add=lambda *_: None), written={}, upstream=lambda *_: None
+        context=context,
+        queue=SimpleNamespace(add=lambda *_: None),
+        written={},
+        runs={Key("datasets", "team", "one"): ("u", "run")},
+        upstream=lambda *_: None,
     )
     asyncio.run(Resync(loop, ()).once())
-    assert server.deleted == ["last"]
+    assert (server.deleted, server.found) == (["last"], 3), (
+        "the object itself is asked before anything goes, and only then"
+    )
