@@ -38,6 +38,7 @@ class Call:
     plural: str = ""
     name: str = ""
     subresource: str = ""
+    token: str = ""
 
     @property
     def watch(self) -> bool:
@@ -211,7 +212,7 @@ def _headers(request: web.BaseRequest) -> dict[str, str]:
 
 def _parsed(number: int, request: web.BaseRequest, body: bytes) -> Call:
     call = {"number": number, "method": request.method, "path": request.path}
-    found: dict[str, str] = {}
+    found: dict[str, str] = {"token": request.headers.get("Authorization", "").removeprefix("Bearer ")}
     parts = request.path.strip("/").split("/")
     rest = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else []
     if len(rest) > 2 and rest[0] == "namespaces":

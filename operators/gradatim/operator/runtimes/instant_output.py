@@ -107,12 +107,16 @@ def _dataset(script: Script, config: RunConfig) -> DatasetOutput:
 
 def _index(script: Script, config: RunConfig) -> IndexOutput:
     digest = output_digest(script, config)
-    prefix = config.index_inputs.collection_prefix if config.index_inputs else "G0000000000_"
+    inputs = config.index_inputs
+    collection = (inputs.collection_prefix if inputs else "G0000000000_") + digest.removeprefix("sha256:")[:10]
+    refresh = config.index.refresh if config.index else None
+    if refresh is not None and refresh.strategy == "inPlace" and inputs is not None and inputs.previous is not None:
+        collection = inputs.previous.collection
     return IndexOutput(
         digest=digest,
         resolved_digest=canonical_digest({"resolved": script.content}),
         uri=_uri(config, "artifacts", digest),
-        collection=prefix + digest.removeprefix("sha256:")[:10],
+        collection=collection,
         encoder_digest=canonical_digest("instant"),
         documents=script.documents,
         chunks=script.chunks,
