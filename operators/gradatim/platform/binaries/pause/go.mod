@@ -1,0 +1,3 @@
+module gradatim.dev/platform/pause
+
+go 1.26
