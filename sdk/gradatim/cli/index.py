@@ -189,7 +189,7 @@ def versions(*, cluster: Cluster, name: str, output: str) -> None:
             str(v.documents),
             str(v.chunks),
             "passed" if v.passed else "refused",
-            "dropped" if v.collection_dropped else "there",
+            "dropped" if v.collection_dropped else "dropping" if v.dropping else "there",
             age(v.created or "", now),
         ]
         for v in known

@@ -31,7 +31,7 @@ def find_version(index: RAGIndex, wanted: str) -> IndexVersion:
         problem = "more than one version" if found else "no version"
         raise NotFoundError(f"{index.metadata.name} has {problem} called {wanted}; versions: {labels}")
     version = found[0]
-    if version.collection_dropped:
+    if version.collection_dropped or version.dropping:
         raise UnsupportedError(f"{version.label} was dropped from the vector store: raise spec.versions.keep in future")
     if not version.passed:
         raise UnsupportedError(f"{version.label} did not pass its gates and cannot serve")

@@ -105,3 +105,10 @@ def test_versions_are_found_by_label_or_digest_if_they_can_serve() -> None:
 def test_a_version_that_cannot_serve_is_refused(wanted: str, cls: type[Exception], message: str) -> None:
     with pytest.raises(cls, match=message):
         find_version(index(), wanted)
+
+
+def test_a_version_whose_removal_may_have_begun_is_refused() -> None:
+    spec = index().model_dump(mode="json", by_alias=True, exclude_none=True)
+    spec["status"]["history"][3]["dropping"] = True
+    with pytest.raises(UnsupportedError, match="was dropped"):
+        find_version(RAGIndex.model_validate(spec), "v1")
