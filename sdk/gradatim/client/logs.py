@@ -1,4 +1,4 @@
-"""Logs of an object's Run, read from Ray's Jobs API under the attempt's name.
+"""Logs of an object's Run, read from Ray's Jobs API under the attempt's name, or from the attempt's pod.
 
 Run by both clients. A log is a convenience for people: nothing is decided from it. The address comes from the object's status or its
 ComputeProfile, the token from a file of the user's; the cluster's own credentials are never sent there.
@@ -26,6 +26,7 @@ from gradatim.client.errors import (
     UnsupportedError,
 )
 from gradatim.client.operations import Body, Target, get, target, typed_body
+from gradatim.client.podlogs import pod_log
 from gradatim.client.resources import document
 from gradatim.client.statedir import local_platform, read_secret_file
 
@@ -75,13 +76,17 @@ class LogReader:
         """Return the next piece, which may be empty. Raises `NotFoundError` if the object or its Run's log is not there."""
         body = yield from get(self._where)
         run = _run(self._where, body)
-        if self._access is None:
+        pods = _runs_in_pods(self._where, body)
+        if self._access is None and not pods:
             self._access = yield from _access(self._where, body, self._state)
         attempt = attempt_name(run.name, run.attempts[-1].number)
         if attempt != self._attempt:
             self._attempt, self._seen = attempt, 0
         try:
-            text = yield from _read(self._access, attempt)
+            if self._access is None:
+                text = yield from pod_log(str(self._where.namespace), attempt)
+            else:
+                text = yield from _read(self._access, attempt)
         except NotFoundError:
             if run.done or self._seen:
                 raise
@@ -99,6 +104,12 @@ def _run(where: Target, body: Body) -> RunStatus:
     if run is None or not run.attempts:
         raise NotFoundError(f"{where} has not run yet", hint=f"gradatim events {where.kind.singular} {where.name}")
     return run
+
+
+def _runs_in_pods(where: Target, body: Body) -> bool:
+    thing: Any = typed_body(where.kind, body)
+    store = thing.status.store
+    return store is not None and store.runtime_type == "kuberay"
 
 
 def _access(where: Target, body: Body, state: Path | None) -> Op[RayAccess]:
