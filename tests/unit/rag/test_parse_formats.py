@@ -9,7 +9,7 @@ import docx
 import pytest
 
 from gradatim.rag.model import Document, document_id
-from gradatim.rag.parse import CsvMode, ParsedDocument, ParseOptions, parse, to_documents
+from gradatim.rag.parse import CsvMode, ParsedDocument, ParseOptions, TableForm, parse, to_documents
 
 from .pdf_files import encrypted, pdf
 
@@ -62,6 +62,25 @@ CASES = {
         ParsedDocument(WORD_TEXT.removeprefix("Internal\n\n"), {"title": "Leave policy", "author": "HR"}),
     ),
     "html without scripts and navigation": ("a.html", HTML.encode(), ParseOptions(), ParsedDocument(HTML_TEXT, {"title": "A page"})),
+    "docx with tables as text": (
+        "a.docx", word_file(), ParseOptions(tables=TableForm.TEXT),
+        ParsedDocument(
+            WORD_TEXT.replace("| Role | Days | Note |\n| --- | --- | --- |\n| Any | 30 | a\\|b |", "Role\tDays\tNote\nAny\t30\ta|b")
+            .replace("| wide |\n| --- |", "wide"), {"title": "Leave policy", "author": "HR"},
+        ),
+    ),
+    "html with tables as text": (
+        "a.html", HTML.replace("<td>1", "<td></td><td>1|").encode(), ParseOptions(tables=TableForm.TEXT),
+        ParsedDocument(
+            HTML_TEXT.replace("| k | v |\n| --- | --- |\n| a | 1 2 |", "k\tv\na\t\t1| 2"), {"title": "A page"},
+        ),
+    ),
+    "a pdf has no tables to write": (
+        "a.pdf", pdf("k v"), ParseOptions(tables=TableForm.TEXT), ParsedDocument("k v", {}, (0,)),
+    ),
+    "markdown keeps its own tables": (
+        "a.md", b"| k |\n| --- |", ParseOptions(tables=TableForm.TEXT), ParsedDocument("| k |\n| --- |"),
+    ),
     "html in its declared encoding": (
         "a.htm", '<meta charset="shift_jis"><p>日本語</p>'.encode("shift_jis"), ParseOptions(), ParsedDocument("日本語"),
     ),
@@ -73,6 +92,10 @@ CASES = {
     "text is kept as it stands": ("a.txt", b"  a\tb \r\nc", ParseOptions(), ParsedDocument("  a\tb \nc", {"encoding": "utf-8"})),
     "a file without a known extension by option": (
         "NOTES", b"x", ParseOptions(format="text"), ParsedDocument("x", {"encoding": "utf-8"}),
+    ),
+    "csv as a table stays Markdown": (
+        "a.csv", b"k,v\na,1\n", ParseOptions(csv_mode=CsvMode.TABLE, tables=TableForm.TEXT),
+        ParsedDocument("| k | v |\n| --- | --- |\n| a | 1 |"),
     ),
     "csv as a table": (
         "a.csv", b"k,v\na,1\n", ParseOptions(csv_mode=CsvMode.TABLE), ParsedDocument("| k | v |\n| --- | --- |\n| a | 1 |"),

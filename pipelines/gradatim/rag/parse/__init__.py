@@ -17,12 +17,13 @@ from gradatim.rag.parse.types import (
     ParseError,
     ParseOptions,
     Reason,
+    TableForm,
     to_documents,
 )
 
 __all__ = [
-    "FORMATS", "CsvMode", "ParseError", "ParseOptions", "ParsedDocument", "ParsedFile", "Reason", "format_of", "parse",
-    "to_documents",
+    "FORMATS", "CsvMode", "ParseError", "ParseOptions", "ParsedDocument", "ParsedFile", "Reason", "TableForm", "format_of",
+    "parse", "to_documents",
 ]  # fmt: skip
 
 FORMATS = {

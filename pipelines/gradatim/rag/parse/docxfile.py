@@ -1,6 +1,6 @@
 """Word documents: headings, paragraphs, lists and tables in reading order, page headers and footers once.
 
-The archive is checked before python-docx opens it. Headings become `#` lines and tables Markdown, so that the chunkers see structure.
+The archive is checked before python-docx opens it. Headings become `#` lines and tables Markdown or plain lines, so that the chunkers see structure.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from lxml.etree import LxmlError  # type: ignore[import-untyped]  # it ships no 
 
 from gradatim.rag.model import MetadataValue
 from gradatim.rag.parse.archive import check_archive
-from gradatim.rag.parse.tables import to_markdown
-from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason
+from gradatim.rag.parse.tables import written
+from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason, TableForm
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
@@ -52,14 +52,14 @@ def parse_docx(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
 
 def _blocks(document: Any, options: ParseOptions) -> Iterator[str]:
     if options.page_headers:
-        yield from _running(document, "header")
+        yield from _running(document, "header", options.tables)
     for item in document.iter_inner_content():
-        yield _paragraph(item) if isinstance(item, Paragraph) else _table(item)
+        yield _paragraph(item) if isinstance(item, Paragraph) else _table(item, options.tables)
     if options.page_headers:
-        yield from _running(document, "footer")
+        yield from _running(document, "footer", options.tables)
 
 
-def _running(document: Any, kind: str) -> Iterator[str]:
+def _running(document: Any, kind: str, tables: TableForm) -> Iterator[str]:
     """Headers or footers of all sections, each text once: most sections repeat the first one's."""
     seen: set[str] = set()
     for section in document.sections:
@@ -67,7 +67,7 @@ def _running(document: Any, kind: str) -> Iterator[str]:
         if part.is_linked_to_previous:
             continue
         for item in part.iter_inner_content():
-            text = _paragraph(item) if isinstance(item, Paragraph) else _table(item)
+            text = _paragraph(item) if isinstance(item, Paragraph) else _table(item, tables)
             if text and text not in seen:
                 seen.add(text)
                 yield text
@@ -85,7 +85,7 @@ def _paragraph(paragraph: Paragraph) -> str:
     return f"- {text}" if style.startswith("List") else text
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, form: TableForm) -> str:
     """Cells in order; a merged cell is listed by python-docx once per column it spans and is written once."""
     rows = []
     for row in table.rows:
@@ -95,7 +95,7 @@ def _table(table: Table) -> str:
                 cells.append(cell.text)
             last = cell._tc  # noqa: SLF001
         rows.append(cells)
-    return to_markdown(rows)
+    return written(rows, form)
 
 
 def _bounded(blocks: Iterator[str], name: str, options: ParseOptions) -> str:

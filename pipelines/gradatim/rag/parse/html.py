@@ -1,4 +1,4 @@
-"""HTML to text: headings as `#` lines, lists as bullets, tables as Markdown, preformatted text as fenced code.
+"""HTML to text: headings as `#` lines, lists as bullets, tables as Markdown or plain lines, preformatted text as fenced code.
 
 Scripts, styles, navigation and other furniture are dropped. The tree is walked without recursion, since hostile pages nest deeply.
 """
@@ -13,8 +13,8 @@ from selectolax.lexbor import LexborHTMLParser
 
 from gradatim.rag.model import MetadataValue
 from gradatim.rag.parse.encoding import decode
-from gradatim.rag.parse.tables import to_markdown
-from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason
+from gradatim.rag.parse.tables import written
+from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason, TableForm
 
 DROPPED = frozenset({
     "script", "style", "nav", "noscript", "template", "svg", "iframe", "object", "embed", "canvas", "head", "button", "select",
@@ -59,7 +59,7 @@ def parse_html(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
     title = tree.css_first("title")
     if title is not None and title.text(strip=True):
         metadata["title"] = _SPACE.sub(" ", title.text(strip=True))
-    text = _Writer().write(tree.body) if tree.body is not None else ""
+    text = _Writer(options.tables).write(tree.body) if tree.body is not None else ""
     return ParsedFile(
         (ParsedDocument(text, metadata, replacement_ratio=decoded.replacement_ratio),), "html-selectolax/1"
     )
@@ -101,7 +101,8 @@ def _with_charset(data: bytes, declared: re.Match[bytes], options: ParseOptions)
 class _Writer:
     """Collects lines in reading order. `inline` is the text of the block being read."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: TableForm) -> None:
+        self.tables = tables
         self.blocks: list[str] = []
         self.inline: list[str] = []
         self.prefix = ""
@@ -132,7 +133,7 @@ class _Writer:
         if tag in DROPPED or tag.startswith(("-", "_")):
             return False
         if tag == "table":
-            self._block(to_markdown(_rows(node)))
+            self._block(written(_rows(node), self.tables))
             return False
         if tag == "pre":
             code = node.text(deep=True).strip("\n")

@@ -56,6 +56,13 @@ class CsvMode(StrEnum):
     TABLE = "table"
 
 
+class TableForm(StrEnum):
+    """How the tables of html and docx files are written: Markdown is kept together by the chunkers, text is cut like any other."""
+
+    MARKDOWN = "markdown"
+    TEXT = "text"
+
+
 @dataclass(frozen=True, slots=True)
 class ParseOptions:
     """Limits and choices. Sizes are bytes, `max_chars` and `max_field_chars` are characters of extracted text.
@@ -79,6 +86,7 @@ class ParseOptions:
     text_columns: tuple[str, ...] = ()
     metadata_columns: tuple[str, ...] = ()
     page_headers: bool = True
+    tables: TableForm = TableForm.MARKDOWN
 
     def digest(self) -> str:
         """Hex SHA-256 over every option: part of the key under which a parsed document may be reused."""
@@ -87,7 +95,7 @@ class ParseOptions:
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """Text of one document in reading order, headings as `#` lines and tables as Markdown. `pages` are page start offsets."""
+    """Text of one document in reading order, headings as `#` lines and tables as `ParseOptions.tables` says. `pages` are page start offsets."""
 
     text: str
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)

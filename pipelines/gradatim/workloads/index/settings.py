@@ -13,7 +13,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import IndexInputs, RunConfig
 from gradatim.api.runstatus import Failure
 from gradatim.rag.chunk.options import ChunkOptions, ChunkOptionsError, Strategy
-from gradatim.rag.parse import ParseOptions
+from gradatim.rag.parse import ParseOptions, TableForm
 from gradatim.rag.store.rows import TENANT_PATTERN, TypedValue
 from gradatim.workloads.errors import WorkloadError
 
@@ -74,6 +74,7 @@ def settings_of(config: RunConfig) -> tuple[RAGIndexSpec, IndexSettings]:
     parse = ParseOptions(
         max_bytes=config.limits.max_document_bytes,
         max_pages=spec.parsing.max_pages,
+        tables=TableForm(spec.parsing.tables),
         metadata_columns=tuple(field.name for field in spec.schema_.metadata),
     )
     tenant = spec.tenancy.field if spec.tenancy.enabled else None
