@@ -14,7 +14,8 @@ from tests.support.platform import WeaviateServer
 
 from gradatim.api.ragindex import VectorIndex
 from gradatim.rag.retrieve.candidates import Vector, Vectors
-from gradatim.rag.retrieve.retriever import Models, QueryEncoder, Reranker, Retriever
+from gradatim.rag.retrieve.models import Models, QueryEncoder, Reranker
+from gradatim.rag.retrieve.retriever import Retriever
 from gradatim.rag.store.connection import VectorStoreAddress, connected
 from gradatim.rag.store.errors import CollectionNotFound, EncoderMismatch, ManifestError
 from gradatim.rag.store.manifest import EncoderInfo, RetrievalManifest

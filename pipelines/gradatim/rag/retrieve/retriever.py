@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import weaviate
@@ -21,6 +21,7 @@ from gradatim.api.ragindex import Retrieval
 from gradatim.rag.retrieve.candidates import Answer, Candidate, Citation, Hit, Vector, Vectors, ranked
 from gradatim.rag.retrieve.diversity import mmr_order
 from gradatim.rag.retrieve.filters import FilterInput, parse_filters
+from gradatim.rag.retrieve.models import Models, QueryEncoder
 from gradatim.rag.retrieve.order import edges
 from gradatim.rag.retrieve.parents import best_of_each_parent, missing_carriers, window
 from gradatim.rag.retrieve.plan import check_question, fetch_limit, plan_query
@@ -28,36 +29,7 @@ from gradatim.rag.retrieve.recency import decay
 from gradatim.rag.retrieve.search import SearchRequest, parent_texts, search
 from gradatim.rag.store.connection import VectorStoreAddress, open_client, translated
 from gradatim.rag.store.errors import CollectionNotFound, EncoderMismatch, TenantError
-from gradatim.rag.store.manifest import EncoderInfo, RetrievalManifest, read_manifest
-
-
-class QueryEncoder(Protocol):
-    """What turns a question into a vector."""
-
-    @property
-    def digest(self) -> str:
-        """Digest over weights and settings, as in the manifest."""
-        ...
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors of questions, shape (texts, dimension)."""
-        ...
-
-
-class Reranker(Protocol):
-    """What scores (question, passage) pairs; higher is better, 0 to 1."""
-
-    def score(self, question: str, passages: Sequence[str]) -> list[float]:
-        """Return one score per passage."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """Where encoders and rerankers come from; the caller keeps loaded ones between queries."""
-
-    encoder: Callable[[EncoderInfo], QueryEncoder]
-    reranker: Callable[[str], Reranker]
+from gradatim.rag.store.manifest import RetrievalManifest, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
