@@ -114,7 +114,7 @@ class Guard:
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return the call's result, or raise its error, or `Refused`.
 
-        A `TimeoutError` is no answer, nor is any other error that took longer than `slow`: clients turn timeouts into errors of their own.
+        A `TimeoutError` is no answer, nor is an `OSError` that took longer than `slow`: clients turn their own timeouts into one.
         """
         entered = await self._enter()
         over = False
@@ -126,7 +126,8 @@ class Guard:
         except Exception as error:
             over = True
             now = self._clock()
-            if isinstance(error, TimeoutError) or now - entered.begun > self._rules.slow:
+            late = now - entered.begun > self._rules.slow
+            if isinstance(error, TimeoutError) or (late and isinstance(error, OSError)):
                 self._breaker.silent(entered.ticket, now)
             else:
                 self._breaker.answered()

@@ -110,20 +110,24 @@ async def test_behind_calls_that_are_quick_everybody_has_a_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "refused"),
-    [pytest.param(0.0, False, id="an error at once is an answer"), pytest.param(9.0, True, id="a late one is none")],
+    ("seconds", "error", "refused"),
+    [
+        pytest.param(0.0, OSError("curl: 7"), False, id="a refused connection is an answer"),
+        pytest.param(9.0, OSError("curl: 28"), True, id="one that breaks down late is none"),
+        pytest.param(9.0, ValueError("too much for one pass"), False, id="work that took its time is one"),
+    ],
 )
-async def test_errors_of_a_client(seconds: float, refused: bool) -> None:
+async def test_errors_of_a_client(seconds: float, error: Exception, refused: bool) -> None:
     now = 0.0
 
     async def fails() -> None:
         nonlocal now
         now += seconds
-        raise OSError("curl: 28")
+        raise error
 
     guard = Guard(RULES, lambda: now)
-    for _ in range(4):
-        with pytest.raises(Refused if refused and _ == 3 else OSError):
+    for number in range(4):
+        with pytest.raises(Refused if refused and number == 3 else type(error)):
             await guard.run(fails)
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import StoreIdentity
+from gradatim.operator.breaker import Guard
 from gradatim.operator.errors import DependencyError, OperatorError, WillNeverWork
+from gradatim.operator.stores import artifacts
 from gradatim.operator.stores.artifacts import ArtifactStore, StoreAddress, open_files, split_path
 from gradatim.operator.stores.documents import ResultRejected
 from gradatim.operator.stores.identity import Opener
@@ -231,6 +233,35 @@ async def test_a_dead_store_does_not_take_the_threads_of_the_others() -> None:
     assert await dead.run(lambda: 2, 1.0) == 2
     dead.close()
     alive.close()
+
+
+class Silent:
+    """Files that answer nothing until they are released."""
+
+    def __init__(self) -> None:
+        self.asked, self.release = 0, threading.Event()
+
+    def read(self, *_: Any) -> bytes:
+        """Hang."""
+        self.asked += 1
+        self.release.wait(2)
+        return b"{}"
+
+
+async def test_a_store_that_hangs_is_left_alone_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "CALL_SECONDS", 0.03)
+    files, places, now = Silent(), Places(4), 0.0
+    store = ArtifactStore("file:///x/", files, places, Budget(), Guard(clock=lambda: now))  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(DependencyError, match="did not answer in time"):
+            await store.read(RESULT)
+    with pytest.raises(DependencyError, match="does not answer; it is asked again"):
+        await store.read(RESULT)
+    assert files.asked == 3
+    files.release.set()
+    now = 60.0
+    assert await store.read(RESULT) == b"{}"
+    places.close()
 
 
 async def test_reads_of_all_stores_share_one_budget() -> None:
