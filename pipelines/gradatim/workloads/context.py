@@ -87,11 +87,14 @@ class RunContext:
         with self._lock:
             return dict(self._tracker.timings)
 
-    def stage(self, name: str, total: int = 0) -> None:
-        """Begin a stage of `total` steps (0: unknown), ending the former one; honours a stop request first."""
+    def stage(self, name: str, total: int = 0, unit: str = "") -> None:
+        """Begin a stage of `total` steps (0: unknown), ending the former one; honours a stop request first.
+
+        With a `unit` of steps, such as rows, their rate is part of the progress.
+        """
         self.check_stop()
         with self._lock:
-            self._tracker.begin(name, total, time.monotonic())
+            self._tracker.begin(name, total, time.monotonic(), unit)
         self._wake.set()
         log.info("stage %s, %d steps", name, total)
 

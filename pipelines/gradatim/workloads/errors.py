@@ -49,12 +49,15 @@ class WorkloadError(Exception):
         validation: ValidationSummary | None = None,
         rejections: Sequence[ReasonCount] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(failure, reason, message)  # what it is made again from behind a process boundary
         self.failure = failure
         self.reason = reason
         self.message = message
         self.validation = validation
         self.rejections = list(rejections)
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class StopRequested(Exception):

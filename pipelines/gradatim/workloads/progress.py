@@ -30,14 +30,16 @@ class Tracker:
     step: int = 0
     total: int = 0
     message: str = ""
+    unit: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     _percent: int = 0
     _started: float = 0.0
 
-    def begin(self, stage: str, total: int, now: float) -> None:
-        """Start a stage at `now` (monotonic seconds); the former one's time is booked."""
+    def begin(self, stage: str, total: int, now: float, unit: str = "") -> None:
+        """Start a stage at `now` (monotonic seconds); the former one's time is booked. With a `unit` of steps their rate is shown."""
         self.end(now)
         self.stage, self.step, self.total, self.message, self._started = stage, 0, total, "", now
+        self.unit = unit
 
     def end(self, now: float) -> None:
         """Book the running stage's time."""
@@ -66,10 +68,16 @@ class Tracker:
             step=self.step,
             total=self.total,
             percent=self._percent,
-            message=self.message[:1024],
+            message=self._message(now)[:1024],
             eta_seconds=self._eta(now),
             updated=updated,
         )
+
+    def _message(self, now: float) -> str:
+        if not self.unit or not self.step or not self._started or now <= self._started:
+            return self.message
+        rate = f"{self.step / (now - self._started):,.0f} {self.unit}/s"
+        return f"{rate}, {self.message}" if self.message else rate
 
     def _estimate(self) -> int:
         whole = sum(self.weights.values())

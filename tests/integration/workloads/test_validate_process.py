@@ -212,6 +212,26 @@ def test_two_attempts_of_one_run_in_a_row_do_the_work_once(run: DatasetRun) -> N
     assert run.but(number=2).written().dataset == run.written().dataset
 
 
+@pytest.mark.parametrize("good", [True, False], ids=["after a success", "after a failure"])
+def test_an_attempt_that_is_started_again_leaves_its_result_and_everything_else(run: DatasetRun, good: bool) -> None:
+    run = run.with_files({"a.jsonl" if good else "a.csv": '{"text": "One"}' if good else "body\nx\n"})
+    run = run.with_spec(schemaKind="text")
+    assert _finish(_start(_json(run)))[0] == (0 if good else 1)
+    before = {path: Path(run.store.full(path)).stat().st_mtime_ns for path in run.store.list("dataset")}
+    status, output = _finish(_start(_json(run)))
+    assert (status, "has its result already" in output) == (0, True), output
+    assert {path: Path(run.store.full(path)).stat().st_mtime_ns for path in run.store.list("dataset")} == before
+
+
+def test_a_result_of_another_config_does_not_end_an_attempt(run: DatasetRun) -> None:
+    run = run.with_files({"a.md": "# One"})
+    assert _finish(_start(_json(run)))[0] == 0
+    other = run.with_files({"a.md": "# Two"}).with_spec(dedup={"exact": False})
+    status, output = _finish(_start(_json(other)))
+    assert "has its result already" not in output
+    assert other.written().stamp.config_digest == other.config.digest, (status, output)
+
+
 def test_an_attempt_in_a_thread_leaves_signals_alone(run: DatasetRun) -> None:
     before = signal.getsignal(signal.SIGTERM)
     outcomes: list[str] = []

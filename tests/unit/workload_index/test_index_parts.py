@@ -20,7 +20,7 @@ from gradatim.rag.store.rows import IndexRow, ParentSpan
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.index.artifact import parquet_writer
 from gradatim.workloads.index.cutting import CuttingTools, chunk_rows
-from gradatim.workloads.index.executor import LocalExecutor
+from gradatim.workloads.executor import LocalExecutor
 from gradatim.workloads.index.files import FileContent, read_file
 from gradatim.workloads.index.judging import reason_counts
 from gradatim.workloads.index.reading import ParquetRows, VectorLibrary, vector_array, vectors_of

@@ -5,22 +5,62 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.support.workload_runs import memory_file
 
 from gradatim.api.dataset import DataFormat, SchemaKind
+from gradatim.api.run import StoreConfig
 from gradatim.workloads.errors import WorkloadError
+from gradatim.workloads.secrets import SecretFolder
+from gradatim.workloads.sources import FileRejected, SourceFile
+from gradatim.workloads.store import ArtifactStore
+from gradatim.workloads.tables import cache
+from gradatim.workloads.tables.columns import noted_kinds
+from gradatim.workloads.tables.frames import decode
 from gradatim.workloads.tables.jsonl import read_jsonl
-from gradatim.workloads.tables.reader import FileTable, Reader
-from gradatim.workloads.tables.schema import Mapper, Reject, concat
+from gradatim.workloads.tables.reader import BlockSize, Reader
+from gradatim.workloads.tables.schema import Mapper, Place, RawRow, Reject, conform
+
+
+@dataclass(frozen=True)
+class FileTable:
+    """What a file gave, its blocks joined."""
+
+    table: pa.Table
+    rejects: tuple[Reject, ...]
 
 
 def _read(kind: str, path: str, data: bytes, **columns: str) -> FileTable:
-    return Reader(Mapper(SchemaKind(kind), columns)).read(memory_file(path, data))
+    return _read_with(Mapper(SchemaKind(kind), columns), memory_file(path, data))
+
+
+def _read_with(mapper: Mapper, file: SourceFile, form: DataFormat = DataFormat.AUTO, rows: int = 20_000) -> FileTable:
+    with TemporaryDirectory() as folder:
+        store = ArtifactStore.open(StoreConfig(root=f"file://{folder}/"), SecretFolder(None))
+        reader = Reader(mapper, store, "cache", form, BlockSize(rows=rows))
+        try:
+            stored = reader.read(file)
+        except FileRejected as error:
+            return FileTable(mapper.block([]), (Reject(Place(file.source, file.path), error.reason, str(error)),))
+        found = reader.read(file)
+        assert (found.cached, found.blocks, found.kinds) == (True, stored.blocks, stored.kinds)
+        schema = mapper.schema([stored.kinds])
+        data = store.read(stored.path)
+        tables = [
+            conform(decode(data[frame.offset : frame.offset + frame.length]), stored.kinds, schema)
+            for frame in stored.blocks
+        ]
+        rejects = tuple(cache.rejects_of(store, stored))
+        return FileTable(pa.concat_tables(tables) if tables else schema.empty_table(), rejects)
 
 
 def _rejects(found: FileTable) -> list[tuple[str, int | None]]:
@@ -165,8 +205,7 @@ def test_a_file_that_cannot_be_read_is_rejected_with_its_reason(path: str, data:
 
 
 def test_a_file_beyond_the_document_limit_is_rejected() -> None:
-    reader = Reader(Mapper(SchemaKind.DOCUMENTS))
-    found = reader.read(memory_file("a.txt", b"x" * 101, limit=100))
+    found = _read_with(Mapper(SchemaKind.DOCUMENTS), memory_file("a.txt", b"x" * 101, limit=100))
     assert [reject.reason for reject in found.rejects] == ["TooLarge"]
 
 
@@ -186,20 +225,57 @@ def test_running_text_has_no_columns_for_other_kinds() -> None:
 
 
 def test_a_format_set_by_the_user_wins_over_the_name() -> None:
-    reader = Reader(Mapper(SchemaKind.TEXT), DataFormat.JSONL)
-    assert reader.read(memory_file("a.txt", b'{"text": "x"}')).table.num_rows == 1
+    file = memory_file("a.txt", b'{"text": "x"}')
+    assert _read_with(Mapper(SchemaKind.TEXT), file, DataFormat.JSONL).table.num_rows == 1
 
 
 def test_metadata_of_different_types_meets_as_text_or_float() -> None:
     mapper = Mapper(SchemaKind.TEXT)
-    reader = Reader(mapper)
-    tables = [
-        reader.read(memory_file(name, data)).table
-        for name, data in (
-            ("a.jsonl", b'{"text": "a", "v": 1, "w": 1}'),
-            ("b.jsonl", b'{"text": "b", "v": 2.5, "w": "x"}'),
-        )
+    files = [
+        [{"text": "a", "v": 1, "w": 1, "x": 1, "y": True}, {"text": "b", "v": 1, "w": 1, "x": 2.5}],
+        [{"text": "c", "v": 2.5, "w": "x", "x": "z", "y": False}],
     ]
-    joined = concat(tables, mapper)
-    assert joined.column("metadata.v").to_pylist() == [1.0, 2.5]
-    assert joined.column("metadata.w").to_pylist() == ["1", "x"]
+    blocks = [mapper.block([mapper.map(RawRow(Place("data", "f", 1), row), "p") for row in rows]) for rows in files]
+    kinds = [{name: noted_kinds(block.schema.field(name)) or frozenset() for name in _METADATA} for block in blocks]
+    schema = mapper.schema(kinds)
+    joined = pa.concat_tables([conform(block, own, schema) for block, own in zip(blocks, kinds, strict=True)])
+    assert {name: joined.column(name).to_pylist() for name in _METADATA} == {
+        "metadata.v": [1.0, 1.0, 2.5],
+        "metadata.w": ["1", "1", "x"],
+        "metadata.x": ["1.0", "2.5", "z"],  # numbers of one file meet before the text of another
+        "metadata.y": [True, None, False],
+    }
+
+
+_METADATA = ("metadata.v", "metadata.w", "metadata.x", "metadata.y")
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.integers(2**63, 2**64),
+    st.floats(-9, 9),
+    st.text("ab1.", max_size=3),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_VALUES, min_size=1, max_size=20), st.integers(1, 7))
+def test_a_column_is_the_same_however_its_file_is_cut(values: list[object], rows: int) -> None:
+    data = b"\n".join(json.dumps({"text": "x", "m": value}).encode() for value in values)
+    mapper = Mapper(SchemaKind.TEXT)
+    whole, cut = (_read_with(mapper, memory_file("a.jsonl", data), rows=size).table for size in (100, rows))
+    assert cut.schema.equals(whole.schema)
+    assert cut.to_pylist() == whole.to_pylist()
+
+
+def test_a_file_that_was_cut_off_in_the_cache_counts_as_missing(tmp_path: Path) -> None:
+    store = ArtifactStore.open(StoreConfig(root=f"file://{tmp_path}/"), SecretFolder(None))
+    reader = Reader(Mapper(SchemaKind.TEXT), store, "cache")
+    file = memory_file("a.jsonl", b'{"text": "one"}\n{')
+    stored = reader.read(file)
+    data = store.read(stored.path)
+    for length in (len(data) - 1, len(data) // 2, 0):
+        store.write(stored.path, data[:length])
+        assert cache.load(store, stored.path) is None
+    assert reader.read(file) == stored
+    assert store.read(stored.path) == data

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import hashlib
 
-import pyarrow as pa
 import pytest
 
-from gradatim.api.dataset import Sampling, SchemaKind, Splits
+from gradatim.api.dataset import Sampling, Splits
 from gradatim.workloads.errors import WorkloadError
-from gradatim.workloads.tables.dedup import content_hashes
-from gradatim.workloads.tables.schema import Mapper, Place, RawRow
-from gradatim.workloads.tables.splits import assign, sample, unusable
+from gradatim.workloads.tables.dedup import Digests, as_digests
+from gradatim.workloads.tables.schema import Place
+from gradatim.workloads.tables.splits import by_column, by_hash, sample, split_column, unusable
 
 FRACTIONS = Splits.model_validate(
     {"fractions": [{"name": "train", "fraction": 0.8}, {"name": "test", "fraction": 0.2}]}
 )
 
 
-def _table(texts: list[str], **extra: list[object]) -> pa.Table:
-    mapper = Mapper(SchemaKind.TEXT)
-    rows = [
-        mapper.map(RawRow(Place("data", "f", n), {"text": text, **{k: v[n] for k, v in extra.items()}}), "p")
-        for n, text in enumerate(texts)
-    ]
-    return mapper.table(rows)
+def _hashes(texts: list[str]) -> Digests:
+    return as_digests([hashlib.sha256(text.encode()).digest() for text in texts])
 
 
-def _assigned(texts: list[str], splits: Splits = FRACTIONS) -> dict[str, str | None]:
-    table = _table(texts)
-    found, _ = assign(table, content_hashes(table, SchemaKind.TEXT), splits)
-    return dict(zip(texts, found, strict=True))
+def _assigned(texts: list[str], splits: Splits = FRACTIONS) -> dict[str, str]:
+    found = by_hash(_hashes(texts), splits)
+    return {text: found.names[number] for text, number in zip(texts, found.numbers, strict=True)}
 
 
 def test_fractions_are_met_and_adding_rows_in_front_moves_none() -> None:
@@ -48,32 +41,29 @@ def test_another_seed_gives_another_split() -> None:
 
 
 def test_without_splits_all_rows_are_one() -> None:
-    table = _table(["a", "b"])
-    assert assign(table, content_hashes(table, SchemaKind.TEXT), None) == (["all", "all"], ["all"])
+    found = by_hash(_hashes(["a", "b"]), None)
+    assert (found.names, found.numbers.tolist()) == (("all",), [0, 0])
 
 
-def test_a_column_of_the_source_splits_and_bad_names_are_rejected() -> None:
-    table = _table(["a", "b", "c", "d"], fold=["train", "../up", None, "dev"])
-    found, names = assign(table, [b""] * 4, Splits(column="fold"))
-    assert (found, names) == (["train", None, None, "dev"], ["dev", "train"])
-    assert [(reject.reason, reject.place.row) for reject in unusable(table, found)] == [
-        ("BadSplit", 1),
-        ("BadSplit", 2),
-    ]
+def test_a_column_of_the_source_splits_and_bad_names_are_none() -> None:
+    found = by_column("fold", [["train", "../up", None], [], ["dev", "train"]])
+    assert (found.names, found.numbers.tolist()) == (("dev", "train"), [1, -1, -1, 0, 1])
+    reject = unusable(Place("data", "f", 2), {"metadata.fold": "../up"})
+    assert (reject.reason, reject.content) == ("BadSplit", '{"metadata.fold": "../up"}')
 
 
 def test_a_split_column_that_is_not_there_or_has_too_many_values_is_refused() -> None:
-    with pytest.raises(WorkloadError, match=r"splits\.column fold is not a column"):
-        assign(_table(["a"]), [b""], Splits(column="fold"))
-    many = _table([str(n) for n in range(65)], fold=[str(n) for n in range(65)])
-    with pytest.raises(WorkloadError, match="65 values, more than 64"):
-        assign(many, [b""] * 65, Splits(column="fold"))
+    assert split_column(["text", "metadata.fold"], "fold") == "metadata.fold"
+    with pytest.raises(WorkloadError, match=r"splits\.column fold is not a column; there are text"):
+        split_column(["text"], "fold")
+    assert len(by_column("fold", [[str(n) for n in range(64)]]).names) == 64
+    with pytest.raises(WorkloadError, match="more than 64"):
+        by_column("fold", [[str(n)] for n in range(65)])
 
 
 def test_a_sample_keeps_its_rows_when_rows_are_added() -> None:
     def chosen(numbers: range, limit: int) -> set[int]:
-        contents = [hashlib.sha256(str(number).encode()).digest() for number in numbers]
-        stays = sample(contents, Sampling(limit=limit, seed=3))
+        stays = sample(_hashes([str(number) for number in numbers]), Sampling(limit=limit, seed=3))
         return {number for number, keep in zip(numbers, stays, strict=True) if keep}
 
     small, large = chosen(range(1000), 100), chosen(range(2000), 200)

@@ -86,7 +86,8 @@ def test_the_cache_forgets_files_that_are_gone(run: DatasetRun) -> None:
     run.with_files({"a.jsonl": ROWS[:3], "b.jsonl": ROWS[3:5]}).execute()
     (run.data / "b.jsonl").unlink()
     run.but(run="d-r2").execute()
-    assert len(run.store.list(f"{run.config.object_path}/cache")) == 2
+    assert len(run.store.list(f"{run.config.object_path}/cache")) == 1
+    assert run.store.list(f"{run.config.run_path}/work") == []
 
 
 def test_an_attempt_after_a_good_one_takes_over_its_result(run: DatasetRun) -> None:
@@ -104,6 +105,16 @@ def test_a_result_whose_artifact_is_gone_does_not_count(run: DatasetRun) -> None
     second = run.but(number=2).execute()
     assert second.dataset == first.dataset
     assert len(run.rows(second)) == 3
+
+
+def test_an_attempt_takes_over_the_files_that_an_earlier_one_has_read(run: DatasetRun) -> None:
+    run = run.with_files({"a.jsonl": ROWS[:3], "b.csv": "body\nx\n"})
+    stamps = []
+    for number in (1, 2):
+        assert run.but(number=number).execute().outcome == "Failed"
+        (cached,) = run.store.list(f"{run.config.object_path}/cache")
+        stamps.append(Path(run.store.full(cached)).stat().st_mtime_ns)
+    assert stamps[0] == stamps[1]
 
 
 def test_an_attempt_is_bound_to_what_its_run_resolved_first(run: DatasetRun) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import pickle
 
 import httpx
 import pyarrow as pa
 import pytest
 
 from gradatim.api.reasons import Reason
-from gradatim.api.runstatus import Failure
+from gradatim.api.runstatus import Failure, ValidationSummary
 from gradatim.workloads.errors import SecretError, WorkloadError, classify, shorten
 
 
@@ -58,3 +59,13 @@ def test_a_full_disk_says_so_and_a_bug_names_its_type() -> None:
 def test_messages_are_one_bounded_line_without_credentials() -> None:
     assert shorten("a\n b  https://user:pass@host/x") == "a b https://host/x"
     assert len(shorten("x" * 5000)) == 1024
+
+
+def test_a_failure_comes_whole_out_of_a_worker() -> None:
+    summary = ValidationSummary(success=False, rows=3)
+    error = WorkloadError(Failure.DATA, Reason.DATA_INVALID, "row 3 is wrong", validation=summary)
+    found = pickle.loads(pickle.dumps(error))
+    assert isinstance(found, WorkloadError)
+    assert (found.failure, found.reason, found.message, found.validation, str(found)) == (
+        Failure.DATA, Reason.DATA_INVALID, "row 3 is wrong", summary, "row 3 is wrong",
+    )  # fmt: skip

@@ -42,3 +42,14 @@ def test_time_is_booked_by_stage_even_when_one_comes_twice() -> None:
     tracker.begin("a", 0, 4.0)
     tracker.end(5.5)
     assert tracker.timings == {"a": 3.5, "b": 1.0}
+
+
+def test_a_stage_that_counts_a_unit_shows_its_rate() -> None:
+    tracker = Tracker({"a": 1})
+    tracker.begin("a", 50_000, 100.0, "rows")
+    assert tracker.progress(104.0, "t").message == ""
+    tracker.advance(10_000, "")
+    found = tracker.progress(104.0, "t")
+    assert (found.message, found.eta_seconds) == ("2,500 rows/s", 16)
+    tracker.advance(10_000, "part 2")
+    assert tracker.progress(104.0, "t").message == "5,000 rows/s, part 2"

@@ -1,6 +1,7 @@
-"""The only module that talks to Great Expectations: an ephemeral context, one pandas batch, results in SUMMARY form.
+"""The only module that talks to Great Expectations: an ephemeral context, pandas batches, results in SUMMARY form.
 
-Called by `judge.py`. The library is imported on first use (two seconds and 200 MB); its usage statistics are switched off before that.
+Called by `blocks.py` and `merge.py`. The library is imported on first use (two seconds and 200 MB); its usage statistics are switched off
+before that.
 """
 
 from __future__ import annotations
@@ -22,11 +23,24 @@ _SHOWN = 256
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What Great Expectations said. `unexpected` is -1 for an expectation that is not about rows."""
+    """What Great Expectations said. `unexpected` is -1 for an expectation that is not about rows.
+
+    `total` rows were seen, and of `considered` the share is taken that `mostly` speaks of: those that are not missing.
+    """
 
     success: bool
     observed: str
     unexpected: int
+    total: int = 0
+    considered: int = 0
+
+
+def refuse_invalid(checks: Sequence[Check]) -> None:
+    """Raise WorkloadError User/InvalidSpec naming an expectation that does not exist or has wrong arguments."""
+    if checks:
+        gx = _library()
+        for check in checks:
+            _expectation(gx, check)
 
 
 def evaluate(checks: Sequence[Check], frame: pd.DataFrame) -> list[Verdict]:
@@ -94,7 +108,8 @@ def _verdict(check: Check, result: Any) -> Verdict:
     details = dict(result.result)
     if "unexpected_count" in details:
         count, total = int(details["unexpected_count"]), int(details.get("element_count", 0))
-        return Verdict(bool(result.success), f"{count} of {total} rows", count)
+        considered = total - int(details.get("missing_count") or 0)
+        return Verdict(bool(result.success), f"{count} of {total} rows", count, total, considered)
     return Verdict(bool(result.success), _plain(details.get("observed_value")), -1)
 
 

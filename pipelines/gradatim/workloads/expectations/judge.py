@@ -1,15 +1,16 @@
-"""Judges a table and says what the verdict means: which rows go, or why the data is refused.
+"""Says what verdicts mean: which rows go, or why the data is refused.
 
-Used by both workloads through `validate_table`. It decides nothing about the Run: the caller reads `Judged`.
+Used by the `validate` workload with the verdicts of many blocks, by the `index` workload through `validate_table`. It decides nothing about the
+Run: the caller reads `Judged`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from gradatim.api.common import OnFailure, Validation
@@ -17,9 +18,11 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import SuiteDocument
 from gradatim.api.runstatus import ExpectationResult, Failure, ValidationSummary
 from gradatim.workloads.errors import WorkloadError, shorten
-from gradatim.workloads.expectations.engine import Verdict, evaluate
-from gradatim.workloads.expectations.masks import Mask, bad_rows
-from gradatim.workloads.expectations.suite import WHOLE_TABLE, Check, checks_of, resolved
+from gradatim.workloads.expectations.blocks import judge_block, plan_of
+from gradatim.workloads.expectations.engine import Verdict
+from gradatim.workloads.expectations.masks import Mask
+from gradatim.workloads.expectations.merge import Merger
+from gradatim.workloads.expectations.suite import Check
 from gradatim.workloads.tables.schema import LOCATORS, Place
 
 MAX_RESULTS = 64
@@ -46,73 +49,61 @@ class Judged:
 
 
 def validate_table(table: pa.Table, validation: Validation, suite: SuiteDocument | None = None) -> Judged:
-    """Judge a table that has the columns source and file, or none of the locators.
+    """Judge a table that has the columns source and file, or none of the locators, as one block. Raises as `plan_of` and `judge_block` do."""
+    nullable = frozenset(name for name in table.column_names if table.column(name).null_count)
+    plan = plan_of(validation, suite, table.column_names, nullable)
+    merger = Merger(plan)
+    merger.add(judge_block(plan, table, first=True))
+    names = [name for name in LOCATORS if name in table.column_names]
+
+    def place(row: int) -> str:
+        found = table.select(names).slice(row, 1).to_pylist()[0]
+        return str(
+            Place(str(found.get("source") or ""), str(found.get("file") or ""), found.get("row"), found.get("page"))
+        )
+
+    return judged(merger, validation, place if names else None)
+
+
+def judged(merger: Merger, validation: Validation, place: Callable[[int], str] | None) -> Judged:
+    """Say what the verdicts over all rows mean; `place` names a row for messages.
 
     Under `block` every failed critical expectation blocks. Under `quarantine` it takes out the rows that fail it, and blocks only where it is
-    not about rows or no row check is known for it. Warnings never block. Raises WorkloadError User/InvalidSpec for expectations that cannot
-    be evaluated.
+    not about rows or no row check is known for it. Warnings never block.
     """
-    checks = [resolved(check, table.column_names) for check in checks_of(validation, suite)]
-    rows = table.num_rows
-    bad, reasons = np.zeros(rows, dtype=bool), np.full(rows, -1, dtype=np.int64)
-    if not checks:
-        return Judged(ValidationSummary(success=True, rows=rows), bad, (), ())
-    frame = _frame(table, checks)
-    verdicts = evaluate(checks, frame)
+    rows = merger.rows
+    bad, reasons = np.zeros(rows, dtype=bool), np.full(rows, -1, dtype=np.int16)
     results: list[ExpectationResult] = []
     blocking: list[str] = []
-    for number, (check, verdict) in enumerate(zip(checks, verdicts, strict=True)):
-        mask = None if verdict.success else bad_rows(check.type, check.kwargs, frame)
-        result = _result(check, verdict, _examples(table, mask))
+    found = merger.verdicts()
+    for number, whole in enumerate(found):
+        mask = None if whole.verdict.success else whole.mask()
+        result = _result(whole.check, whole.verdict, _examples(mask, place))
         results.append(result)
-        if verdict.success or not check.critical:
+        if whole.verdict.success or not whole.check.critical:
             continue
         if validation.on_failure is OnFailure.QUARANTINE and mask is not None:
             reasons[mask & ~bad] = number
             bad |= mask
         else:
-            blocking.append(_message(check, result))
-    failed = [check for check, verdict in zip(checks, verdicts, strict=True) if not verdict.success]
+            blocking.append(_message(whole.check, result))
+    failed = [whole.check for whole in found if not whole.verdict.success]
     summary = ValidationSummary(
         success=not any(check.critical for check in failed),
-        evaluated=len(checks),
+        evaluated=len(found),
         failed=len(failed),
         rows=rows,
         rejected=int(bad.sum()),
         results=sorted(results, key=lambda item: item.success)[:MAX_RESULTS],
     )
-    why = tuple(checks[number].label for number in reasons[bad])
+    why = tuple(found[number].check.label for number in reasons[bad])
     return Judged(summary, bad, why, tuple(blocking))
 
 
-def _frame(table: pa.Table, checks: list[Check]) -> pd.DataFrame:
-    """Only the columns in use become pandas, with plain Python text so that types are judged by row."""
-    if any(check.type in WHOLE_TABLE for check in checks):
-        names = table.column_names
-    else:
-        names = list(dict.fromkeys(name for check in checks for name in check.columns)) or table.column_names[:1]
-    return pd.DataFrame({name: _series(table.column(name)) for name in names})
-
-
-def _series(column: pa.ChunkedArray) -> pd.Series:
-    kind = column.type
-    if (pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind)) and not column.null_count:
-        return pd.Series(column.to_numpy())
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return pd.Series(column.to_pandas(integer_object_nulls=False).astype("float64"))
-    return pd.Series(column.to_pylist(), dtype=object)
-
-
-def _examples(table: pa.Table, mask: Mask | None) -> list[str]:
-    if mask is None or not set(LOCATORS) & set(table.column_names):
+def _examples(mask: Mask | None, place: Callable[[int], str] | None) -> list[str]:
+    if mask is None or place is None:
         return []
-    names = [name for name in LOCATORS if name in table.column_names]
-    found = table.select(names).take(pa.array(np.flatnonzero(mask)[:EXAMPLES])).to_pylist()
-    places = [
-        Place(str(row.get("source") or ""), str(row.get("file") or ""), row.get("row"), row.get("page"))
-        for row in found
-    ]
-    return [shorten(str(place), 256) for place in places]
+    return [shorten(place(int(row)), 256) for row in np.flatnonzero(mask)[:EXAMPLES]]
 
 
 def _result(check: Check, verdict: Verdict, examples: list[str]) -> ExpectationResult:

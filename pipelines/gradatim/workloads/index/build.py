@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.workloads.context import RunContext
+from gradatim.workloads.executor import Executor
 from gradatim.workloads.index.artifact import parquet_writer
-from gradatim.workloads.index.executor import Executor
 from gradatim.workloads.index.models import RunModels
 from gradatim.workloads.index.previous import Previous
 from gradatim.workloads.index.settings import IndexSettings

@@ -17,12 +17,12 @@ from gradatim.api.runstatus import Metrics
 from gradatim.rag.retrieve.retriever import Retriever
 from gradatim.rag.store.connection import VectorStoreAddress, connected
 from gradatim.workloads.context import RunContext
+from gradatim.workloads.executor import open_executor
 from gradatim.workloads.index.artifact import Artifact, ArtifactManifest, version_path
 from gradatim.workloads.index.build import Build, Digests
 from gradatim.workloads.index.chunking import Chunked, chunk_documents
 from gradatim.workloads.index.embedding import Embedded, embed_chunks
 from gradatim.workloads.index.evaluating import QuestionList, evaluate, list_questions
-from gradatim.workloads.index.executor import open_executor
 from gradatim.workloads.index.failures import rag_failures
 from gradatim.workloads.index.identity import chunk_digest, parse_digest, resolved_digest
 from gradatim.workloads.index.judging import Judgement, judge_documents, reason_counts

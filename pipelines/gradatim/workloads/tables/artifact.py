@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,30 +22,34 @@ from gradatim.api.dataset import DatasetSpec, SplitSize
 from gradatim.api.run import DatasetOutput, canonical_digest
 from gradatim.workloads.errors import NotFound
 from gradatim.workloads.store import ArtifactStore
+from gradatim.workloads.tables.dedup import Digests
 from gradatim.workloads.tables.parquetrows import KIND_KEY
-from gradatim.workloads.tables.reader import reject_table
-from gradatim.workloads.tables.schema import Reject
+from gradatim.workloads.tables.rejects import RejectLog
+from gradatim.workloads.tables.schema import REJECT_SCHEMA
 
 FORMAT = "gradatim.dev/dataset/v1"
 ROW_GROUP = 20_000
+GROUP_BYTES = 64 << 20
 MANIFEST_BYTES = 1 << 20
 _TRANSFORMATION = ("format", "schema_kind", "columns", "validation", "sampling", "splits", "dedup", "decontaminate")
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A finished set of rows: one table per split, in order, and what was left out."""
+    """A finished set of rows: how many each split has, in order, and what was left out."""
 
-    splits: dict[str, pa.Table]
-    rejected: tuple[Reject, ...]
-    dropped: tuple[Reject, ...]
+    digest: str
+    kind: str
     transformation: str
     inputs: str
+    splits: tuple[tuple[str, int], ...]
+    rejected: RejectLog
+    dropped: RejectLog
 
     @property
     def rows(self) -> int:
         """Rows of all splits."""
-        return sum(table.num_rows for table in self.splits.values())
+        return sum(rows for _, rows in self.splits)
 
 
 def transformation_digest(spec: DatasetSpec, suite: str = "") -> str:
@@ -51,15 +58,12 @@ def transformation_digest(spec: DatasetSpec, suite: str = "") -> str:
     return canonical_digest([FORMAT, document, suite])
 
 
-def version_digest(version: Version) -> str:
-    """Return `sha256:…` over settings, splits and rows. Columns that a row lacks do not count, so a new empty column changes nothing."""
-    digest = hashlib.sha256(version.transformation.encode())
-    for name, table in version.splits.items():
+def version_digest(transformation: str, splits: Iterable[tuple[str, Digests]]) -> str:
+    """Return `sha256:…` over settings, splits in order and the digests of their rows."""
+    digest = hashlib.sha256(transformation.encode())
+    for name, rows in splits:
         digest.update(f"\n{name}\n".encode())
-        for batch in table.to_batches(ROW_GROUP):
-            for row in batch.to_pylist():
-                text = json.dumps({k: v for k, v in row.items() if v is not None}, sort_keys=True, ensure_ascii=False)
-                digest.update(hashlib.sha256(text.encode()).digest())
+        digest.update(np.ascontiguousarray(rows).reshape(-1).data)
     return "sha256:" + digest.hexdigest()
 
 
@@ -68,35 +72,47 @@ def version_path(object_path: str, digest: str) -> str:
     return f"{object_path}/versions/{digest.removeprefix('sha256:')[:16]}"
 
 
-def write_version(store: ArtifactStore, path: str, digest: str, version: Version, kind: str) -> DatasetOutput:
-    """Write the files of a version, unless they are there already, and return what the result says about it."""
-    known = read_output(store, path, digest)
-    if known is not None:
-        return known
-    files, total = [], 0
-    for name, table in version.splits.items():
-        file = f"data/{name}.parquet"
-        marked = table.replace_schema_metadata({KIND_KEY: kind.encode()})
-        write_parquet(store, f"{path}/{file}", marked)
-        size = store.size(f"{path}/{file}")
-        total += size
-        files.append({"name": name, "file": file, "rows": table.num_rows, "bytes": size})
-    write_parquet(store, f"{path}/rejected.parquet", reject_table(version.rejected))
-    write_parquet(store, f"{path}/dropped.parquet", reject_table(version.dropped))
-    contaminated = sum(item.reason == "Contaminated" for item in version.dropped)
+def write_version(
+    store: ArtifactStore, path: str, version: Version, schema: pa.Schema, rows: Iterable[SplitRows]
+) -> DatasetOutput:
+    """Write the files of a version and return what the result says about it. `rows` come in the order of the source."""
+    marked = schema.with_metadata({KIND_KEY: version.kind.encode()})
+    with ExitStack() as stack:
+        most = max(1 << 20, GROUP_BYTES // len(version.splits))  # each split has a group in memory
+        writers = []
+        for name, _ in version.splits:
+            stream = stack.enter_context(store.open_output(f"{path}/data/{name}.parquet"))
+            parquet = stack.enter_context(pq.ParquetWriter(stream, marked, compression="zstd"))
+            writers.append(GroupWriter(parquet, most))
+        for part in rows:
+            writers[part.split].add(part.table.replace_schema_metadata(marked.metadata), part.lengths)
+        for writer in writers:
+            writer.flush()
+    _write_rejects(store, f"{path}/rejected.parquet", version.rejected)
+    _write_rejects(store, f"{path}/dropped.parquet", version.dropped)
+    files: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "file": f"data/{name}.parquet",
+            "rows": count,
+            "bytes": store.size(f"{path}/data/{name}.parquet"),
+        }
+        for name, count in version.splits
+    ]
+    contaminated = version.dropped.count("Contaminated")
     manifest = {
         "format": FORMAT,
-        "digest": digest,
-        "schemaKind": kind,
+        "digest": version.digest,
+        "schemaKind": version.kind,
         "transformation": version.transformation,
         "inputs": version.inputs,
         "rows": version.rows,
-        "rejected": len(version.rejected),
-        "duplicates": len(version.dropped) - contaminated,
+        "rejected": version.rejected.total,
+        "duplicates": version.dropped.total - contaminated,
         "contaminated": contaminated,
-        "bytes": total,
+        "bytes": sum(file["bytes"] for file in files),
         "splits": files,
-        "columns": next(iter(version.splits.values())).column_names if version.splits else [],
+        "columns": schema.names,
     }
     store.write(f"{path}/manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
     return _output(store, path, manifest)
@@ -120,10 +136,51 @@ def read_manifest(store: ArtifactStore, path: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get("format") == FORMAT else None
 
 
-def write_parquet(store: ArtifactStore, path: str, table: pa.Table) -> None:
-    """Write a table with row groups small enough to be read by parts."""
-    with store.open_output(path) as stream:
-        pq.write_table(table, stream, compression="zstd", row_group_size=ROW_GROUP)
+@dataclass(frozen=True, slots=True)
+class SplitRows:
+    """Rows of one split, by its number, with their lengths as JSON."""
+
+    split: int
+    table: pa.Table
+    lengths: npt.NDArray[np.int64]
+
+
+class GroupWriter:
+    """Writes rows in groups that depend on the rows alone, not on the tables they come in: by count, and by length where rows are long."""
+
+    def __init__(self, writer: pq.ParquetWriter, most: int) -> None:
+        self._writer = writer
+        self._most = most
+        self._tables: list[pa.Table] = []
+        self._rows = 0
+        self._length = 0
+
+    def add(self, table: pa.Table, lengths: npt.NDArray[np.int64]) -> None:
+        """Take more rows, writing every group that is full."""
+        start = 0
+        while start < table.num_rows:
+            sums = self._length + np.cumsum(lengths[start:])
+            full = int(np.searchsorted(sums, self._most)) + 1
+            count = min(full, ROW_GROUP - self._rows, table.num_rows - start)
+            self._tables.append(table.slice(start, count))
+            self._rows += count
+            self._length = int(sums[count - 1])
+            start += count
+            if self._rows >= ROW_GROUP or self._length >= self._most:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is there as one group."""
+        if self._rows:
+            self._writer.write_table(pa.concat_tables(self._tables).combine_chunks(), row_group_size=self._rows)
+        self._tables, self._rows, self._length = [], 0, 0
+
+
+def _write_rejects(store: ArtifactStore, path: str, log: RejectLog) -> None:
+    with store.open_output(path) as stream, pq.ParquetWriter(stream, REJECT_SCHEMA, compression="zstd") as writer:
+        for table in log.tables():
+            if table.num_rows:
+                writer.write_table(table)
 
 
 def _output(store: ArtifactStore, path: str, manifest: dict[str, Any]) -> DatasetOutput:
@@ -137,8 +194,3 @@ def _output(store: ArtifactStore, path: str, manifest: dict[str, Any]) -> Datase
         bytes=manifest["bytes"],
         splits=[SplitSize(name=split["name"], rows=split["rows"]) for split in manifest["splits"]],
     )
-
-
-def by_split(table: pa.Table, found: Sequence[str | None], names: Sequence[str]) -> dict[str, pa.Table]:
-    """Return one table per split; a split without rows stays, with none."""
-    return {name: table.filter(pa.array([each == name for each in found], pa.bool_())) for name in names}

@@ -1,21 +1,17 @@
-"""Drops rows that share a run of words with an evaluation set, so that a score is earned and not remembered.
+"""Finds rows that share a run of words with an evaluation set, so that a score is earned and not remembered.
 
 Pure. A text of the evaluation set that is shorter than the n-gram counts only when a row is that text as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
-from gradatim.api.dataset import SchemaKind
-from gradatim.workloads.tables.dedup import texts
 from gradatim.workloads.tables.ngrams import Hashes, Vocabulary, ngrams
-from gradatim.workloads.tables.reader import place_of
-from gradatim.workloads.tables.schema import LOCATORS, Reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +39,14 @@ def evaluation_set(name: str, size: int, entries: Iterable[str]) -> EvaluationSe
     return EvaluationSet(name, size, joined, frozenset(short))
 
 
-def decontaminate(
-    table: pa.Table, kind: SchemaKind, sets: list[EvaluationSet], check: Callable[[], None] = lambda: None
-) -> tuple[pa.Table, list[Reject]]:
-    """Return the rows that share nothing with any of the sets, and those that do with the set's name."""
+def hits(texts: Iterable[str], sets: Sequence[EvaluationSet]) -> npt.NDArray[np.int8]:
+    """Return, per text, the number of the first set that it shares words with, or -1."""
     vocabulary = Vocabulary()
-    found: dict[int, str] = {}
-    for number, text in enumerate(texts(table, kind) if sets else ()):
-        if number % 1000 == 0:
-            check()
+    found = []
+    for text in texts:
         words = vocabulary.hashes(text)
-        name = next((item.name for item in sets if _touches(words, item)), None)
-        if name is not None:
-            found[number] = name
-    if not found:
-        return table, []
-    rows = table.select(list(LOCATORS)).take(pa.array(list(found))).to_pylist()
-    rejects = [
-        Reject(place_of(row), "Contaminated", f"shares words with the evaluation set {name}")
-        for row, name in zip(rows, found.values(), strict=True)
-    ]
-    stays = np.ones(table.num_rows, dtype=bool)
-    stays[list(found)] = False
-    return table.filter(pa.array(stays)), rejects
+        found.append(next((number for number, item in enumerate(sets) if _touches(words, item)), -1))
+    return np.array(found, dtype=np.int8)
 
 
 def _touches(words: Hashes, item: EvaluationSet) -> bool:

@@ -17,6 +17,8 @@ from gradatim.workloads.tables.schema import FACTS, LOCATORS, Place, RawRow
 PARSER = "parquet/1"
 KIND_KEY = b"gradatim.schemaKind"
 BATCH_ROWS = 4096
+BATCH_BYTES = 16 * 1024 * 1024
+READ_BYTES = 1 << 20
 MAX_RATIO = 1000
 SMALL_BYTES = 64 * 1024 * 1024
 _KEPT_FACTS = frozenset({"pages", "page_starts", "replacement_ratio"})
@@ -26,11 +28,13 @@ def read_parquet(file: SourceFile) -> Iterator[RawRow]:
     """Yield the rows of a file, numbered from 1. Raises FileRejected for what is not Parquet or unpacks to too much."""
     with file.open() as stream:
         try:
-            parquet = pq.ParquetFile(stream)
-            _check_size(parquet, file)
+            # Buffered: whole column chunks of a large row group would be kept otherwise.
+            parquet = pq.ParquetFile(stream, buffer_size=READ_BYTES, pre_buffer=False)
+            unpacked = _check_size(parquet, file)
             ours = KIND_KEY in (parquet.schema_arrow.metadata or {})
             number = 0
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
+            each = unpacked // max(1, parquet.metadata.num_rows) + 1
+            for batch in parquet.iter_batches(batch_size=max(1, min(BATCH_ROWS, BATCH_BYTES // each))):
                 for values in batch.to_pylist():
                     number += 1
                     yield _row(file, number, values, ours=ours)
@@ -60,8 +64,10 @@ def _row(file: SourceFile, number: int, values: dict[str, object], *, ours: bool
     return RawRow(place, {name: value for name, value in kept.items() if value is not None}, facts)
 
 
-def _check_size(parquet: pq.ParquetFile, file: SourceFile) -> None:
+def _check_size(parquet: pq.ParquetFile, file: SourceFile) -> int:
+    """Return the declared unpacked bytes."""
     groups = [parquet.metadata.row_group(index) for index in range(parquet.metadata.num_row_groups)]
     unpacked = sum(group.total_byte_size for group in groups)
     if unpacked > SMALL_BYTES and unpacked > MAX_RATIO * max(1, file.size):
         raise FileRejected("ZipBomb", f"{file.path} unpacks to {unpacked} bytes from {file.size}; refused")
+    return int(unpacked)

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from gradatim.api.dataset import SchemaKind
 from gradatim.rag.model import document_id
+from gradatim.workloads.tables.columns import Kinds, as_text, lossless, noted_kinds, restored, type_of
 
 LOCATORS = ("source", "file", "row", "page")
 METADATA = "metadata."
@@ -150,27 +151,44 @@ class Mapper:
         facts = FACTS if self.kind is SchemaKind.DOCUMENTS else {}
         return {**found, **LOCATOR_TYPES, **facts}
 
-    def table(self, rows: list[dict[str, Any]]) -> pa.Table:
-        """Build the table of mapped rows: fixed columns first, then metadata by name."""
+    def block(self, rows: list[dict[str, Any]]) -> pa.Table:
+        """Build a block of mapped rows: fixed columns first, then metadata by name in the form of `columns.lossless`."""
         fixed = self.types()
         extra = sorted({name for row in rows for name in row if name not in fixed})
-        columns = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in fixed.items()}
-        columns |= {name: _inferred([row.get(name) for row in rows]) for name in extra}
-        return pa.table(columns)
+        fields = [pa.field(name, kind) for name, kind in fixed.items()]
+        arrays = [pa.array([row.get(name) for row in rows], kind) for name, kind in fixed.items()]
+        for name in extra:
+            field, array = lossless(name, [row.get(name) for row in rows])
+            fields.append(field)
+            arrays.append(array)
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+    def schema(self, files: Iterable[Mapping[str, Kinds]]) -> pa.Schema:
+        """Return the columns of all files together; a metadata column whose type differs between files becomes text."""
+        types = dict(self.types())
+        for file in files:
+            for name, kinds in file.items():
+                own = type_of(kinds)
+                types[name] = _common(types[name], own) if name in types else own
+        fixed = list(self.types())
+        return pa.schema([(name, types[name]) for name in [*fixed, *sorted(types.keys() - set(fixed))]])
 
 
-def concat(tables: list[pa.Table], mapper: Mapper) -> pa.Table:
-    """Join tables of one kind; a metadata column whose type differs between files becomes text."""
-    if not tables:
-        return mapper.table([])
-    types: dict[str, pa.DataType] = {}
-    for table in tables:
-        for column in table.schema:
-            known = types.get(column.name)
-            types[column.name] = column.type if known is None else _common(known, column.type)
-    fixed = list(mapper.types())
-    schema = pa.schema([(name, types[name]) for name in [*fixed, *sorted(types.keys() - set(fixed))]])
-    return pa.concat_tables([_conform(table, schema) for table in tables]).combine_chunks()
+def conform(block: pa.Table, file: Mapping[str, Kinds], schema: pa.Schema) -> pa.Table:
+    """Return a block in the schema of all files: first in the types of its own file, then in those of all."""
+    arrays = []
+    for column in schema:
+        if column.name not in block.column_names:
+            arrays.append(pa.chunked_array([pa.nulls(block.num_rows, column.type)]))
+            continue
+        found = block.column(column.name)
+        kinds = noted_kinds(block.schema.field(column.name))
+        if kinds is not None:
+            found = restored(found, kinds, file[column.name])
+        if found.type != column.type and pa.types.is_string(column.type):
+            found = pa.chunked_array([[None if v is None else as_text(v) for v in found.to_pylist()]], pa.string())
+        arrays.append(found.cast(column.type, safe=False))
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def resolve_column(names: Iterable[str], wanted: str) -> str | None:
@@ -181,19 +199,6 @@ def resolve_column(names: Iterable[str], wanted: str) -> str | None:
     return METADATA + wanted if METADATA + wanted in known else None
 
 
-def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    arrays = []
-    for column in schema:
-        if column.name not in table.column_names:
-            arrays.append(pa.nulls(table.num_rows, column.type))
-            continue
-        found = table.column(column.name)
-        if found.type != column.type and pa.types.is_string(column.type):
-            found = pa.chunked_array([[None if v is None else _as_text(v) for v in found.to_pylist()]], pa.string())
-        arrays.append(found.cast(column.type))
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
 def _common(left: pa.DataType, right: pa.DataType) -> pa.DataType:
     if left == right or pa.types.is_null(right):
         return left
@@ -201,21 +206,6 @@ def _common(left: pa.DataType, right: pa.DataType) -> pa.DataType:
         return right
     numbers = {pa.int64(), pa.float64()}
     return pa.float64() if {left, right} <= numbers else pa.string()
-
-
-def _inferred(values: list[Any]) -> pa.Array:
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {bool}:
-        return pa.array(values, pa.bool_() if kinds else pa.null())
-    if kinds <= {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
-        return pa.array(values, pa.int64())
-    if kinds <= {int, float}:
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    return pa.array([None if value is None else _as_text(value) for value in values], pa.string())
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _metadata(name: str, value: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Runs a worker's methods over many inputs, here or in Ray actors, always giving results in the order of the inputs.
 
 `open_executor` chooses: one worker runs in this process and starts nothing; more run as Ray actors of the cluster that the job runs in.
-The only module of the workload that imports Ray, and only for more than one worker.
+The only module of the workloads that imports Ray, and only for more than one worker.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle
 from typing import Any, Protocol
+
+from gradatim.api.reasons import Reason
+from gradatim.api.runstatus import Failure
+from gradatim.workloads.errors import WorkloadError, shorten
 
 _IN_FLIGHT_PER_ACTOR = 2
 
@@ -38,7 +42,7 @@ class LocalExecutor:
 
 
 class RayExecutor:
-    """A fixed number of actors, each with its own encoder. A lost actor fails the attempt: checkpoints make the next one short."""
+    """A fixed number of actors, each with a worker of its own. A lost actor fails the attempt: checkpoints make the next one short."""
 
     def __init__(self, make: Callable[[], object], workers: int) -> None:
         import ray
@@ -75,7 +79,10 @@ class RayExecutor:
 
 @contextlib.contextmanager
 def open_executor(make: Callable[[], object], workers: int) -> Iterator[Executor]:
-    """Open the executor for this number of workers; `make` builds a worker and must be picklable."""
+    """Open the executor for this number of workers; `make` builds a worker and must be picklable.
+
+    Raises WorkloadError Dependency/RuntimeUnreachable for more than one where no Ray cluster answers.
+    """
     if workers == 1:
         yield LocalExecutor(make())
         return
@@ -83,7 +90,11 @@ def open_executor(make: Callable[[], object], workers: int) -> Iterator[Executor
 
     mine = not ray.is_initialized()
     if mine:
-        ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False)
+        try:
+            ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False)
+        except ConnectionError as error:
+            text = f"compute.workers is {workers}, and no Ray cluster answers here ({error}); set it to 1 to use one process"
+            raise WorkloadError(Failure.DEPENDENCY, Reason.RUNTIME_UNREACHABLE, shorten(text)) from error
     executor = RayExecutor(make, workers)
     try:
         yield executor
