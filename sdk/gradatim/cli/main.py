@@ -14,13 +14,14 @@ import click
 from gradatim.cli.about import completion, crds, version
 from gradatim.cli.index import index
 from gradatim.cli.local import run
+from gradatim.cli.node import node
 from gradatim.cli.objects import apply, delete, describe, get
 from gradatim.cli.output import report
 from gradatim.cli.platform import down, status, up
 from gradatim.cli.runs import events, logs, metrics, rerun, resume, suspend, wait
 
 _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Local platform", (up, down, status)),
+    ("Local platform", (up, down, status, node)),
     ("Objects", (apply, get, describe, delete)),
     ("Runs", (wait, rerun, suspend, resume, logs, events, metrics, run)),
     ("Indexes", (index,)),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gradatim.cli.node import node_down, node_option, node_status, node_up, with_option
 from gradatim.cli.options import output_option, state_option
 from gradatim.cli.output import say, show, table
 
@@ -48,15 +49,31 @@ def _folder(state: Path | None) -> Path:
 @click.option("--allow-source", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True, metavar="DIR",
               help="A folder that `path` sources may name, besides the current one; may be repeated.")  # fmt: skip
 @click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="CPUs that Ray schedules on. Default: all.")
+@node_option
+@with_option
+@click.option(
+    "--no-kuberay", is_flag=True, help="With --node: leave out KubeRay, for instance to install it with Helm."
+)
 @state_option
 @output_option()
-def up(*, state: Path | None, allow_source: tuple[Path, ...], cpus: int | None, output: str) -> None:
+def up(
+    *, state: Path | None, allow_source: tuple[Path, ...], cpus: int | None, node: bool, addons: tuple[str, ...],
+    no_kuberay: bool, output: str,
+) -> None:  # fmt: skip
     """Start the local platform: API server, Weaviate, Ray and operator as plain processes.
 
+    With --node a real single-node Kubernetes cluster instead: kubelet, containerd and pods (Linux, root).
     May be repeated: what runs is left alone. The first start compiles what is not cached, which takes minutes.
     """
     from gradatim.cli.progress import progress_line
 
+    if node:
+        if allow_source or cpus:
+            raise click.UsageError("--allow-source and --cpus are settings of the platform without --node")
+        node_up(state, addons, kuberay=not no_kuberay, output=output)
+        return
+    if addons or no_kuberay:
+        raise click.UsageError("--with and --no-kuberay need --node")
     folder = _folder(state)
     with _platform() as platform, progress_line("up") as line:
         options = platform.UpOptions(folder, allow_sources=allow_source, ray_cpus=cpus)
@@ -86,12 +103,19 @@ def write_client_file(state: PlatformState) -> None:
 
 @click.command()
 @click.option("--purge", is_flag=True, help="Delete the state too: objects, indexes, artifacts.")
+@node_option
 @state_option
 @output_option()
-def down(*, state: Path | None, purge: bool, output: str) -> None:
-    """Stop the local platform; every process it started ends. The state stays unless purged."""
+def down(*, state: Path | None, purge: bool, node: bool, output: str) -> None:
+    """Stop the local platform; every process it started ends. The state stays unless purged.
+
+    With --node the single-node cluster, of which nothing stays.
+    """
     from gradatim.cli.progress import progress_line
 
+    if node:
+        node_down(state, output=output)
+        return
     folder = _folder(state)
     with _platform() as platform, progress_line("down") as line:
         if purge:
@@ -102,12 +126,16 @@ def down(*, state: Path | None, purge: bool, output: str) -> None:
 
 
 @click.command()
+@node_option
 @state_option
 @output_option()
-def status(*, state: Path | None, output: str) -> None:
+def status(*, state: Path | None, node: bool, output: str) -> None:
     """Show the local platform's components, versions, health and addresses. Exit code 1 if one is not running."""
-    with _platform() as platform:
-        found = platform.status(_folder(state))
+    if node:
+        found = node_status(state)
+    else:
+        with _platform() as platform:
+            found = platform.status(_folder(state))
     rows = [
         {"component": str(c.component), "state": c.state, "version": c.version, "pid": c.pid, "address": c.address}
         | {"memoryMiB": round(c.resident_bytes / 2**20), "detail": c.detail, "log": str(c.log)}
