@@ -18,6 +18,7 @@ from gradatim.platform.errors import PlatformError
 from gradatim.platform.images import containerd, layout, report
 from gradatim.platform.images.build import Options, Workshop, build
 from gradatim.platform.images.catalog import IMAGES
+from gradatim.platform.images.errors import ImageError
 
 _CHECKOUT = Path(__file__).parents[4]
 _OUT = click.option(
@@ -72,6 +73,8 @@ def build_command(
 def list_command(*, out: Path, top: int, as_json: bool) -> None:
     """Print what the built images hold: layers and packages by size."""
     images = [layout.read(out / name) for name in sorted(IMAGES) if (out / name).is_dir()]
+    if not images:
+        raise ImageError(f"{out} holds no image: build one first")
     click.echo(json.dumps(report.document(images), indent=1) if as_json else report.text(images, top))
 
 

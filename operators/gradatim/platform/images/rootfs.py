@@ -19,8 +19,11 @@ from gradatim.platform.images.oci import EPOCH
 from gradatim.platform.images.tools import Tools, run
 
 # Part of the key: a change of what `make` does to the tree must not reuse an older tree.
-_RECIPE = "1"
+_RECIPE = "2"
 _SUITES = (SUITE, f"{SUITE}-updates", f"{SUITE}-security")
+# Without it apt chooses `usrmerge`, and with that all of Perl, to do what the hook has done.
+_MERGED = "usr-is-merged"
+_MERGING_HOOK = "/usr/share/mmdebstrap/hooks/merged-usr"
 _FIELDS = "$(SITE) $(RELEASE) $(COMPONENT) $(IDENTIFIER)"
 _SOURCES = "GRADATIM_APT_SOURCES"
 
@@ -77,7 +80,7 @@ def make(home: Path, packages: Sequence[str], source: Archive, tools: Tools, env
         run(
             [
                 str(tools.mmdebstrap), "--quiet", "--mode=root", "--variant=essential", "--format=directory",
-                f"--include={','.join(packages)}", *dated, SUITE, str(partial), *source.sources,
+                f"--hook-directory={_MERGING_HOOK}", f"--include={','.join((*packages, _MERGED))}", *dated, SUITE, str(partial), *source.sources,
             ],
             {**env, "SOURCE_DATE_EPOCH": str(EPOCH), "DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
