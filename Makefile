@@ -1,7 +1,7 @@
 # The names that users, contributors and CI call. Each target does all the set-up it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test test-unit test-integration test-full lint format verify generate bench images clean
+.PHONY: help setup demo demo-down cluster-up cluster-down test test-unit test-integration test-full lint format verify generate bench images clean
 
 CACHE ?= $(or $(GRADATIM_CACHE),$(HOME)/.cache/gradatim)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -34,6 +34,13 @@ demo: setup ## Start the local platform, build an index of this documentation, q
 
 demo-down: setup ## Stop what `make demo` started and remove its state
 	@$(RUN)gradatim down --state $(CACHE)/demo --purge
+
+cluster-up: setup ## Start a real single-node Kubernetes cluster without Docker (Linux, root)
+	@$(RUN)gradatim node install-prerequisites
+	@$(RUN)gradatim up --node
+
+cluster-down: setup ## Remove what `make cluster-up` started
+	@$(RUN)gradatim down --node
 
 test: setup ## Run every tier of tests
 	$(RUN)python -m pytest tests/unit

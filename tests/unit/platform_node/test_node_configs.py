@@ -142,7 +142,7 @@ def test_the_name_server_forwards_to_nobody() -> None:
 
 def test_kernel_settings_are_covered_not_changed(tmp_path: Path) -> None:
     mounts = inside.mount_commands(NodeLayout(tmp_path))
-    covered = {argv[3]: argv[2] for argv in mounts if argv[-1].startswith("/proc/sys/")}
+    covered = {argv[4]: argv[3] for argv in mounts if argv[-1].startswith("/proc/sys/")}
     assert covered == {
         f"/proc/sys/{name}": f"{tmp_path}/config/sysctl-{name.replace('/', '-')}" for name in configs.KERNEL_WISHES
     }
@@ -152,7 +152,7 @@ def test_kernel_settings_are_covered_not_changed(tmp_path: Path) -> None:
 
 def test_mounts_spread_only_after_all_are_made_and_run_is_the_clusters_own(tmp_path: Path) -> None:
     mounts = inside.mount_commands(NodeLayout(tmp_path))
-    assert mounts[-2:] == [["mount", "--move", f"{tmp_path}/run", "/run"], ["mount", "--make-rshared", "/"]]
+    assert mounts[-2:] == [["mount", "-n", "--move", f"{tmp_path}/run", "/run"], ["mount", "-n", "--make-rshared", "/"]]
 
 
 @pytest.mark.parametrize(
