@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 from tests.support.gitops_rows import ROWS, Row
-from tests.support.gitops_tool import GITOPS, GitOpsTool, Question
+from tests.support.gitops_tool import GITOPS, Body, GitOpsTool, Question
 
 ARGOCD = GITOPS / "argocd"
 CUSTOMIZATIONS = ARGOCD / "resource_customizations"
 OURS = CUSTOMIZATIONS / "gradatim.dev"
 HEADER = "# Generated from resource_customizations: change the scripts there. Merge it into the ConfigMap of your installation:\n"
 HOW = "#   kubectl -n argocd patch configmap argocd-cm --patch-file docs/gitops/argocd/argocd-cm.yaml\n"
-DATA_HEADER = "# Generated: an object as the operator leaves it.\n"
+DATA_HEADER = "# Generated: an object as the operator leaves it, without what health does not depend on.\n"
 TABLE_HEADER = "# Generated: the cases of the table in docs/guides/gitops.md.\n"
 
 
@@ -56,6 +56,17 @@ def told_by_script(row: Row) -> bool:
     return "deletionTimestamp" not in row.life().body["metadata"]
 
 
+def judged_part(body: Body) -> Body:
+    """Return what the scripts look at, so that no other change of status touches the files."""
+    metadata, status = body["metadata"], body["status"]
+    return {
+        "apiVersion": body["apiVersion"],
+        "kind": body["kind"],
+        "metadata": {k: metadata[k] for k in ("name", "namespace", "generation") if k in metadata},
+        "status": {k: status[k] for k in ("observedGeneration", "state", "conditions") if k in status},
+    }
+
+
 def files(tool: GitOpsTool) -> dict[Path, str]:
     """Return every generated file with its content."""
     cases = [row for row in ROWS if told_by_script(row)]
@@ -67,7 +78,7 @@ def files(tool: GitOpsTool) -> dict[Path, str]:
         at = f"testdata/{row.file}"
         said = {"status": answer["argo"]["status"], "message": answer["argo"].get("message", "")}
         tests.setdefault(row.kind, []).append({"healthStatus": said, "inputPath": at})
-        found[OURS / row.kind / at] = DATA_HEADER + _yaml(row.life().body)
+        found[OURS / row.kind / at] = DATA_HEADER + _yaml(judged_part(row.life().body))
     for kind, listed in tests.items():
         found[OURS / kind / "health_test.yaml"] = TABLE_HEADER + _yaml({"tests": listed})
     return found
