@@ -184,7 +184,7 @@ def _open(access: VectorAccess, key: str | None, name: str, place: ArtifactPlace
     try:
         connection = import_module("gradatim.rag.store.connection")
         retriever = import_module("gradatim.rag.retrieve.retriever")
-        shelf = import_module("gradatim.rag.retrieve.shelf").ModelShelf(_model_cache())
+        shelf = import_module("gradatim.rag.retrieve.shelf").ModelShelf(_model_cache(), few=True)
         base: type[Exception] = import_module("gradatim.rag.model").RagError
     except ImportError as error:
         raise MissingExtraError("index", "asking an index") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from gradatim.rag.embed import EmbedOptions, Encoder, EncoderError, Kind, Precis
 from gradatim.rag.embed.bert import PackedBert
 from gradatim.rag.embed.encoder import cpu_has_bf16
 from gradatim.rag.embed.general import PaddedModel
+from gradatim.rag.embed.question import QuestionEncoder
 
 TEXTS = [
     "What does the fox do?",
@@ -49,6 +52,27 @@ def test_fp32_equals_sentence_transformers(minilm: Path, oracle: np.ndarray) -> 
     np.testing.assert_allclose(found.vectors, oracle, atol=1e-5)
     assert found.vectors.dtype == np.float32
     assert (found.truncated, encoder.dimension, encoder.max_text_tokens()) == (1, 384, 254)
+
+
+def test_a_question_alone_needs_no_torch_and_gets_the_same_vector(minilm: Path, oracle: np.ndarray) -> None:
+    encoder = QuestionEncoder(minilm, FP32)
+    found = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    np.testing.assert_allclose(found, oracle, atol=1e-5)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(encoder.encode(TEXTS), oracle, atol=1e-5)
+    assert encoder.fingerprint == Encoder(minilm, FP32).fingerprint
+    code = (
+        "import sys; from pathlib import Path; from gradatim.rag.embed.question import QuestionEncoder;"
+        f"QuestionEncoder(Path({str(minilm)!r})).encode(['What?']);"
+        "print(sorted({'torch', 'transformers', 'pandas', 'pyarrow'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_prefix_and_normalisation_of_a_question_are_those_of_the_options(minilm: Path) -> None:
+    options = EmbedOptions(normalize=False, query_prefix="query: ", precision=Precision.FP32, device="cpu")
+    light, full = QuestionEncoder(minilm, options), Encoder(minilm, options)
+    np.testing.assert_allclose(light.encode(["What?"], Kind.QUERY), full.encode(["What?"], Kind.QUERY), atol=1e-5)
 
 
 def test_bf16_is_within_a_hundredth_cosine(minilm: Path, oracle: np.ndarray) -> None:

@@ -8,22 +8,18 @@ one product, with the attention scale folded into the query's weights. Results e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from gradatim.rag.embed.architecture import Ids, pooling_mode
 from gradatim.rag.embed.batching import runs
 from gradatim.rag.embed.files import ModelFiles
 from gradatim.rag.embed.options import EncoderError
-
-Ids = NDArray[np.int64]
-
 
 PACKED_ROWS = 2048  # rows of a usual batch, for which oneDNN chooses the weight layout
 
@@ -57,33 +53,6 @@ class _Layer:
     up: _Linear
     down: _Linear
     norm: tuple[Tensor, Tensor]
-
-
-def supported(files: ModelFiles) -> bool:
-    """True for a plain BERT encoder with mean or first-token pooling; everything else takes the general path."""
-    config = files.config
-    return (
-        files.modules in {("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")}
-        and config.get("model_type") == "bert"
-        and config.get("hidden_act") == "gelu"
-        and config.get("position_embedding_type", "absolute") == "absolute"
-        and not config.get("is_decoder", False)
-        and (files.transformer / "model.safetensors").exists()
-        and pooling_mode(files.pooling) in {"mean", "cls"}
-    )
-
-
-def pooling_mode(config: dict[str, Any]) -> str:
-    """The one pooling mode a configuration turns on, in its old or new form; empty if it turns on several."""
-    if isinstance(config.get("pooling_mode"), str):
-        return str(config["pooling_mode"])
-    prefix = "pooling_mode_"
-    active = [
-        key.removeprefix(prefix).removesuffix("_tokens").removesuffix("_token")
-        for key in config
-        if key.startswith(prefix) and config[key]
-    ]
-    return active[0] if len(active) == 1 else ""
 
 
 class PackedBert:

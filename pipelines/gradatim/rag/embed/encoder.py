@@ -6,8 +6,6 @@ once, embeds equal texts once, sorts the block by length and batches by tokens. 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,17 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from gradatim.rag.embed import bert
+from gradatim.rag.embed.architecture import Ids, Vectors, open_tokenizer, supported
 from gradatim.rag.embed.batching import plan_batches
-from gradatim.rag.embed.bert import Ids, PackedBert
+from gradatim.rag.embed.bert import PackedBert
 from gradatim.rag.embed.files import ModelFiles, read_model
 from gradatim.rag.embed.general import PaddedModel
 from gradatim.rag.embed.options import EmbedOptions, EncoderError, Kind, Precision
 
-Vectors = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 CPU_BATCH_TOKENS = 2048  # a larger batch leaves the processor's cache and is slower
@@ -54,8 +49,8 @@ class Encoder:
         self.device = _device(self.options.device)
         dtype = torch.bfloat16 if _use_bf16(self.options.precision, self.device) else torch.float32
         self.precision = Precision.BF16 if dtype is torch.bfloat16 else Precision.FP32
-        self._tokenizer = _tokenizer(self.files)
-        fast = self.device == "cpu" and bert.supported(self.files)
+        self._tokenizer = open_tokenizer(self.files)
+        fast = self.device == "cpu" and supported(self.files)
         self._model: PackedBert | PaddedModel = (
             PackedBert(self.files, dtype) if fast else PaddedModel(self.files, dtype, self.device)
         )
@@ -73,12 +68,8 @@ class Encoder:
 
     @property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over all that decides a document's vector but its text: cache key and store identity.
-
-        Precision and device are left out on purpose: they change a vector by less than the index itself does.
-        """
-        parts = [self.digest, self.options.normalize, self.options.query_prefix, self.options.document_prefix]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        """See `EmbedOptions.fingerprint`."""
+        return self.options.fingerprint(self.digest)
 
     def max_text_tokens(self, kind: Kind = Kind.DOCUMENT) -> int:
         """Tokens of a text that the model reads, its special tokens and the prefix taken off: no chunk should be longer."""
@@ -134,21 +125,6 @@ def _one_thread(*, few: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _tokenizer(files: ModelFiles) -> Tokenizer:
-    file = files.transformer / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_buffer(file.read_bytes())
-    except OSError as error:
-        raise EncoderError(
-            f"{file}: cannot be read ({error.strerror}); the model needs a fast tokenizer file"
-        ) from error
-    except ValueError as error:
-        raise EncoderError(f"{file}: is not a tokenizer file: {error}") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(files.max_tokens)
-    return tokenizer
 
 
 def _device(chosen: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradatim.rag.embed.bert import Ids
+from gradatim.rag.embed.architecture import Ids
 from gradatim.rag.embed.files import ModelFiles
 from gradatim.rag.embed.options import EncoderError
 

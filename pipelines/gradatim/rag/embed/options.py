@@ -5,6 +5,8 @@ The index workload and serving fill `EmbedOptions` from the API spec and the ret
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,6 +54,14 @@ class EmbedOptions:
             raise EncoderError(f"device is {self.device!r}; use auto, cpu or cuda")
         if self.threads is not None and self.threads < 1:
             raise EncoderError(f"threads is {self.threads}; use at least 1")
+
+    def fingerprint(self, model_digest: str) -> str:
+        """Hex SHA-256 over all that decides a document's vector but its text: cache key and store identity.
+
+        Precision and device are left out on purpose: they change a vector by less than the index itself does.
+        """
+        parts = [model_digest, self.normalize, self.query_prefix, self.document_prefix]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def prefix(self, kind: Kind) -> str:
         """What is put before a text of this kind."""

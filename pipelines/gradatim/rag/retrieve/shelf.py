@@ -10,22 +10,35 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gradatim.rag.rerank import CrossEncoderReranker
 from gradatim.rag.retrieve.candidates import Vectors
-from gradatim.rag.retrieve.retriever import Models, QueryEncoder, Reranker
+from gradatim.rag.retrieve.models import Models, QueryEncoder, Reranker
 from gradatim.rag.store.manifest import EncoderInfo
 
 if TYPE_CHECKING:
-    from gradatim.rag.embed import Encoder
+    from gradatim.rag.embed import EmbedOptions, Kind
+
+
+class TextEncoder(Protocol):
+    """`Encoder`, or `QuestionEncoder` where importing torch would cost more than it saves."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over weights, normalisation and prefixes."""
+        ...
+
+    def encode(self, texts: Sequence[str], kind: Kind) -> Vectors:
+        """Return the vectors of texts, shape (texts, dimension)."""
+        ...
 
 
 @dataclass(slots=True)
 class SharedEncoder:
     """An encoder behind a lock. `digest` covers weights, normalisation and prefixes."""
 
-    encoder: Encoder
+    encoder: TextEncoder
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -56,10 +69,14 @@ class SharedReranker:
 
 @dataclass(slots=True)
 class ModelShelf:
-    """Models by address and settings. `cache` is a folder of this machine for fetched weights; `threads` is for the whole process."""
+    """Models by address and settings. `cache` is a folder of this machine for fetched weights; `threads` is for the whole process.
+
+    `few` says that the process asks a few questions and ends: torch is then loaded only if a model needs it.
+    """
 
     cache: Path
     threads: int | None = None
+    few: bool = False
     _encoders: dict[str, SharedEncoder] = field(default_factory=dict)
     _rerankers: dict[str, SharedReranker] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -70,7 +87,7 @@ class ModelShelf:
 
     def encoder(self, info: EncoderInfo) -> QueryEncoder:
         """Return the encoder that a manifest names, loaded. Raises EncoderError."""
-        from gradatim.rag.embed import EmbedOptions, Encoder, Precision, load_model
+        from gradatim.rag.embed import EmbedOptions, Precision, load_model
 
         key = info.model_dump_json()
         with self._lock:
@@ -82,8 +99,17 @@ class ModelShelf:
                     precision=Precision(info.precision),
                     threads=self.threads,
                 )
-                self._encoders[key] = SharedEncoder(Encoder(load_model(info.uri, self.cache), options))
+                self._encoders[key] = SharedEncoder(self._open(load_model(info.uri, self.cache), options))
             return self._encoders[key]
+
+    def _open(self, folder: Path, options: EmbedOptions) -> TextEncoder:
+        if self.few:
+            from gradatim.rag.embed.question import QuestionEncoder
+
+            return QuestionEncoder(folder, options)
+        from gradatim.rag.embed import Encoder
+
+        return Encoder(folder, options)
 
     def reranker(self, uri: str) -> Reranker:
         """Return the cross-encoder at an address, loaded. Raises EncoderError or RerankerError."""
