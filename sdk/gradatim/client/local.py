@@ -7,14 +7,12 @@ extra `index`; this module builds its config, judges its result and keeps the ob
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from gradatim.api.build import (
-    SUITE_KEY,
     BuildError,
     RunIdentity,
     Surroundings,
@@ -25,7 +23,7 @@ from gradatim.api.build import (
     store_config,
     vector_store_config,
 )
-from gradatim.api.computeprofile import ComputeProfile, Limits
+from gradatim.api.computeprofile import Limits
 from gradatim.api.dataset import Dataset
 from gradatim.api.meta import ObjectMeta
 from gradatim.api.ragindex import IndexVersion, RAGIndex
@@ -43,14 +41,14 @@ from gradatim.api.runstatus import Progress
 from gradatim.client.errors import (
     GradatimError,
     InvalidError,
-    ManifestError,
     MissingExtraError,
     RunFailedError,
     UnsupportedError,
 )
+from gradatim.client.localinputs import Inputs, ordered, read_inputs
 from gradatim.client.localstate import ANNOTATION_RUNS, LocalState
 from gradatim.client.localstatus import Verdict, dataset_status, index_status, to_drop, without_collections
-from gradatim.client.manifests import Manifest, read_manifests, typed
+from gradatim.client.manifests import Manifest, read_manifests
 from gradatim.client.vectorstore import VectorAccess, drop_collections, find_vector_store
 
 OnProgress = Callable[[str, Progress], None]
@@ -73,16 +71,6 @@ class LocalOutcome:
     def name(self) -> str:
         """Return kind and name."""
         return f"{self.thing.kind.lower()}/{self.thing.metadata.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The manifests of one call, typed. `suites` are ConfigMaps with a Great Expectations suite, by name."""
-
-    profile: ComputeProfile | None
-    datasets: dict[str, Dataset]
-    indexes: dict[str, RAGIndex]
-    suites: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +100,7 @@ class LocalBackend:
         runner = self.runner or _child_process_runner()
         with state.locked():
             work = _Work(state, inputs, self._vectors(state, inputs), runner, on_progress, force=force)
-            for thing in _ordered(inputs):
+            for thing in ordered(inputs):
                 outcome = work.run(thing)
                 yield outcome
                 if not outcome.ok:
@@ -126,43 +114,6 @@ class LocalBackend:
             secrets = Path(cluster.secrets_path) if cluster else state.secrets
             return VectorAccess.of_profile(vector_store_config(inputs.profile.spec), secrets)
         return find_vector_store(self.platform_state)
-
-
-def read_inputs(manifests: Iterable[Manifest]) -> Inputs:
-    """Return manifests as typed inputs. Raises `ManifestError` for two of one name, `InvalidError` for a wrong one."""
-    profiles: list[ComputeProfile] = []
-    found = Inputs(None, {}, {})
-    for manifest in manifests:
-        if manifest.kind == "ConfigMap":
-            found.suites[manifest.name] = str((manifest.body.get("data") or {}).get(SUITE_KEY) or "")
-            continue
-        if manifest.ours is None:
-            continue
-        thing = typed(manifest)
-        known: dict[str, Any] = found.datasets if isinstance(thing, Dataset) else found.indexes
-        if isinstance(thing, ComputeProfile):
-            profiles.append(thing)
-        elif manifest.name in known:
-            raise ManifestError(f"{manifest.origin}: there are two {manifest.kind}s called {manifest.name}")
-        else:
-            known[manifest.name] = thing
-    if len(profiles) > 1:
-        raise ManifestError(f"{len(profiles)} ComputeProfiles given; a run without a cluster takes one at most")
-    if not found.datasets and not found.indexes:
-        raise ManifestError("there is nothing to run: no Dataset and no RAGIndex among the manifests")
-    return replace(found, profile=profiles[0] if profiles else None)
-
-
-def _ordered(inputs: Inputs) -> list[Dataset | RAGIndex]:
-    """Return the Datasets with those that others read first, then the indexes."""
-    ordered: dict[str, Dataset] = {}
-    waiting = dict(inputs.datasets)
-    while waiting:
-        ready = [n for n, d in waiting.items() if not any(ref in waiting for ref in dataset_refs(d.spec))]
-        if not ready:
-            raise ManifestError(f"these Datasets read each other in a circle: {', '.join(sorted(waiting))}")
-        ordered |= {name: waiting.pop(name) for name in ready}
-    return [*ordered.values(), *inputs.indexes.values()]
 
 
 def _child_process_runner() -> Runner:
