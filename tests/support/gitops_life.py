@@ -30,6 +30,7 @@ from gradatim.operator.ragindex import plan as index_plan
 from gradatim.operator.ragindex.status import status as index_status
 from gradatim.operator.runs.model import Evidence
 from gradatim.operator.runtimes.base import Observed, Phase
+from gradatim.operator.runtimes.queueing import Queueing, Said
 from gradatim.operator.settings import RunSettings
 
 Body = dict[str, Any]
@@ -194,6 +195,12 @@ class RunLife(Life):
         """Let the operator see the attempt run."""
         self.passed()
         return self.passed(Evidence(config=self._config, observed=Observed(Phase.RUNNING)))
+
+    def queued(self) -> Self:
+        """Let the operator see the attempt wait in a queue of Kueue."""
+        self.passed()
+        waits = Queueing("q", Said(True, "Pending", "no quota"), Said(False, "Pending"), Said(False, "NotEvicted"))
+        return self.passed(Evidence(config=self._config, observed=Observed(Phase.PENDING, queueing=waits)))
 
     def _evidence(self, **result: Any) -> Evidence:
         if self._config is None:

@@ -135,6 +135,7 @@ BOTH: tuple[Case, ...] = (
         "Suspended",
     ),
     ("waiting for a slot", lambda k: _new(k).passed(granted=False), "FTF", "InProgress", "Progressing"),
+    ("waiting in a queue", lambda k: _new(k).queued(), "UTF", "InProgress", "Progressing"),
     (
         "waiting for a profile",
         lambda k: _new(k).passed(around=Surrounding(None, {})),
