@@ -12,15 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradatim.api.ragindex import MetadataField, MetadataType, RAGIndexSpec
-from gradatim.api.reasons import Reason
 from gradatim.api.run import IndexInputs, RunConfig, RunObject, StoreConfig, VectorStoreConfig
 from gradatim.rag.chunk.chunker import ChunkedDocument
 from gradatim.rag.model import Chunk, Document, document_id
+from gradatim.rag.parse import TableForm
 from gradatim.rag.store.rows import IndexRow, ParentSpan
-from gradatim.workloads.errors import WorkloadError
+from gradatim.workloads.executor import LocalExecutor
 from gradatim.workloads.index.artifact import parquet_writer
 from gradatim.workloads.index.cutting import CuttingTools, chunk_rows
-from gradatim.workloads.executor import LocalExecutor
 from gradatim.workloads.index.files import FileContent, read_file
 from gradatim.workloads.index.judging import reason_counts
 from gradatim.workloads.index.reading import ParquetRows, VectorLibrary, vector_array, vectors_of
@@ -194,14 +193,10 @@ def test_reasons_are_counted_with_places_and_the_rarest_are_joined() -> None:
     assert counts[0].examples[0] == "s:0.md row 0"
 
 
-def test_what_the_vector_store_cannot_do_is_refused_before_anything_is_read() -> None:
-    with pytest.raises(WorkloadError, match="does not support quantization pq") as caught:
-        settings(vectorIndex={"type": "flat", "quantization": "pq"})
-    assert caught.value.reason is Reason.INVALID_SPEC
-
-
 def test_settings_carry_what_workers_need() -> None:
-    found = settings(**TENANTS, parsing={"maxPages": 7})
+    found = settings(**TENANTS, parsing={"maxPages": 7, "tables": "text"})
+    assert found.parse.tables is TableForm.TEXT
+    assert settings().parse.tables is TableForm.MARKDOWN
     assert (found.parse.max_pages, found.parse.metadata_columns, found.tenant_field) == (7, ("customer",), "customer")
     assert found.dates == frozenset()
     assert found.tenant_problem("acme") is None
