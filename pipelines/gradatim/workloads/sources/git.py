@@ -38,12 +38,15 @@ from gradatim.workloads.sources.guard import Endpoint
 FETCH_SECONDS = 1800
 COMMAND_SECONDS = 120
 POLL_SECONDS = 0.2
+SSH_PORT = 22
 _COMMIT = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _DENIED = ("authentication failed", "access denied", "permission denied", "could not read username", "403", "401",
-           "terminal prompts disabled", "invalid username or password")  # fmt: skip
+           "terminal prompts disabled", "invalid username or password", "host key verification failed")  # fmt: skip
 _ABSENT = ("couldn't find remote ref", "not our ref", "repository not found", "does not appear to be a git repository", "404",
            "not found", "access denied or repository not exported")  # fmt: skip
+# What git adds when ssh fails; it would push out the line that says why.
+_ADVICE = ("Please make sure you have the correct access rights", "and the repository exists.")
 _ASKPASS = """#!/bin/sh
 case "$1" in
 Username*) cat "$GRADATIM_GIT_FILES/username" ;;
@@ -54,7 +57,9 @@ esac
 
 @dataclass(frozen=True, slots=True)
 class GitAccess:
-    """What a listing needs besides the spec. `credentials` holds username, password, ssh-privatekey, known_hosts."""
+    """What a listing needs besides the spec. `credentials` holds username (of ssh: git if absent), password,
+    ssh-privatekey, known_hosts.
+    """
 
     endpoint: Endpoint
     scratch: Path
@@ -176,22 +181,24 @@ class Repository:
         } | {name: os.environ[name] for name in ("SSL_CERT_FILE", "GIT_SSL_CAINFO") if name in os.environ}
 
     def _ssh(self, files: Path) -> str:
-        """Every part is ours: an address that was checked and files in the scratch folder."""
-        words = [
-            "ssh",
-            "-F",
-            os.devnull,
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=yes",
-            "-o",
-            "IdentitiesOnly=yes",
-        ]
-        words += ["-o", f"HostName={self._access.endpoint.address}", "-o", f"HostKeyAlias={self._access.endpoint.host}"]
-        words += ["-o", f"UserKnownHostsFile={files / 'known_hosts'}", "-o", "ConnectTimeout=15"]
-        if "ssh-privatekey" in self._access.credentials:
-            words += ["-i", str(files / "ssh-privatekey")]
+        """Every part is ours: an address that was checked and files in the scratch folder. An unknown host key ends the fetch."""
+        end = self._access.endpoint
+        # As ssh itself writes it: `known_hosts` names the port where it is not the usual one.
+        alias = end.host if end.port == SSH_PORT else f"[{end.host}]:{end.port}"
+        key = str(files / "ssh-privatekey") if "ssh-privatekey" in self._access.credentials else "none"
+        options = {
+            "BatchMode": "yes",
+            "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": str(files / "known_hosts"),
+            "GlobalKnownHostsFile": os.devnull,
+            "User": self._access.credentials.get("username", "git"),
+            "HostName": end.address,
+            "HostKeyAlias": alias,
+            "IdentityFile": key,  # ssh finds the account's own keys by itself otherwise, whatever HOME says
+            "IdentitiesOnly": "yes",
+            "ConnectTimeout": "15",
+        }
+        words = ["ssh", "-F", os.devnull, *(word for item in options.items() for word in ("-o", "=".join(item)))]
         return shlex.join(words)
 
     def _target(self, url: str) -> str:
@@ -297,5 +304,5 @@ def _size(folder: Path) -> int:
 
 
 def _tail(errors: bytes) -> str:
-    lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip() and line not in _ADVICE]
     return " / ".join(lines[-3:])[:400] or "no message"
