@@ -15,8 +15,8 @@ from gradatim.api.runstatus import Attempt, Outcome, Progress, RunStatus, Valida
 from gradatim.operator.conditions import Verdict, find
 from gradatim.operator.runs.attempts import GOOD
 from gradatim.operator.runs.lifecycle import Decision
-from gradatim.operator.runtimes.base import Observed
 from gradatim.operator.runs.triggers import ASKED
+from gradatim.operator.runtimes.base import Observed
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,6 @@ def status(
     left = stale_in(world) if result is None else None
     degraded = left is not None and left.total_seconds() <= 0
     queue = jobstatus.queueing(world.evidence.observed, step.run, old.conditions)
-    queue = jobstatus.queueing(world.evidence.observed, step.run, old.conditions)
     verdicts = [*jobstatus.common(facts), *_stages(world, plan, result), *_degraded(world, degraded=degraded), *queue]
     if plan.problem is not None:
         verdicts = [v for v in verdicts if v.type not in {ConditionType.STALLED, ConditionType.CURRENT}]
