@@ -383,7 +383,7 @@ WRITTEN: tuple[Case, ...] = (
             f"an address of a document holds no {what}",
             kind,
             {key: {"http": {"urls": ["https://host/fine", f"https://host/{odd}a"]}}},
-            "spec." if what == "control character" else "the urls of http must not contain",
+            "source.http.urls",
         )
         for what, odd in ODD.items()
         for kind, key in (("Dataset", "source"), ("RAGIndex", "sources.0.source"))
