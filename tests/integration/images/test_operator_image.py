@@ -76,12 +76,13 @@ def image(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Image
 
 
 def test_it_holds_neither_the_data_plane_nor_tools_to_build_with(image: Image) -> None:
-    distributions = {m.name.rsplit("/", 1)[1].rsplit("-", 1)[0] for m in image.members if m.name.endswith(".dist-info")}
+    folders = (Path(m.name).name for m in image.members if m.name.endswith(".dist-info"))
+    distributions = {folder.removesuffix(".dist-info").rsplit("-", 1)[0] for folder in folders}
     assert {"gradatim", "kopf", "pyarrow"} <= distributions
     assert not {name.replace("_", "-").lower() for name in distributions} & (
         OPERATOR.forbidden | {"pip", "uv", "hatchling"}
     )
-    programs = {m.name.rsplit("/", 1)[1] for m in image.members if m.mode & 0o111 and not m.isdir()}
+    programs = {Path(m.name).name for m in image.members if m.mode & 0o111 and not m.isdir()}
     assert not programs & COMPILERS
 
 

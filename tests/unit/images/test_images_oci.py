@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import IO
@@ -139,6 +140,15 @@ def test_a_blob_without_record_goes_with_the_next_layer(tmp_path: Path) -> None:
     old = put(tmp_path, b"one", "")
     new = put(tmp_path, b"second")
     assert [layout.blob(tmp_path, item.digest).exists() for item in (old, new)] == [False, True]
+
+
+def test_a_root_file_system_that_nobody_used_for_long_is_removed(tmp_path: Path) -> None:
+    for name in ("used", "recent", "old"):
+        (tmp_path / "roots" / name).mkdir(parents=True)
+    for name in ("used", "old"):
+        os.utime(tmp_path / "roots" / name, (1, 1))
+    assert Store(tmp_path).root("used") == tmp_path / "roots" / "used"
+    assert {path.name for path in (tmp_path / "roots").iterdir()} == {"used", "recent"}
 
 
 def test_the_list_shows_layers_and_packages_by_size(tmp_path: Path) -> None:

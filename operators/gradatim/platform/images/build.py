@@ -28,7 +28,7 @@ from gradatim.platform.images.tarlayer import Tree
 
 Report = Callable[[str], None]
 # Part of every key but the base's: a change of how layers are written must not reuse older ones.
-_RECIPE = "1"
+_RECIPE = "2"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class _Maker:
     def _base(self) -> tuple[Layer, Path]:
         source = rootfs.archive(self.shop.env)
         key = source.key(self.image.debian)
-        root = self.shop.cache / "roots" / key
+        root = self.store.root(key)
         if not root.is_dir():
             self.shop.report(f"base: Debian with {', '.join(self.image.debian)}")
             rootfs.make(root, self.image.debian, source, self.tools, self.shop.env)

@@ -16,18 +16,21 @@ from gradatim.platform.images.catalog import HOME
 # Positional arguments only: no path is ever read as shell text.
 _ENTER = """
 set -eu
-root=$1 user=$2 binds=$3; shift 3
+root=$1 user=$2 home=$3 binds=$4; shift 4
 mount --bind "$root" "$root"
 while [ "$binds" -gt 0 ]; do mount --bind "$1" "$root$2"; shift 2; binds=$((binds - 1)); done
 if [ "$user" != 0 ]; then
   mount -t proc proc "$root/proc"
-  mount -t tmpfs -o mode=1777 tmpfs "$root$HOME"
+  mount -t tmpfs -o mode=1777 tmpfs "$root$home"
   for name in null zero urandom random; do : >>"$root/dev/$name"; mount --bind "/dev/$name" "$root/dev/$name"; done
   mkdir -p "$root/dev/shm"; mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
   mount -o remount,bind,ro "$root"
 fi
 exec chroot --userspec="$user:$user" "$root" "$@"
 """
+
+
+_OUTSIDE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class Enclosure:
         self, argv: Sequence[str], environment: Mapping[str, str], seconds: float = 600
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end and return what it said. It has no network."""
+        inside = ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in environment.items())]
         bound = [str(part) for pair in self.binds.items() for part in pair]
         command = [
             "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private", "--",
-            "/bin/sh", "-c", _ENTER, "enter", str(self.root), str(self.user), str(len(self.binds)), *bound, *argv,
+            "/bin/sh", "-c", _ENTER, "enter", str(self.root), str(self.user), HOME, str(len(self.binds)), *bound,
+            *inside, *argv,
         ]  # fmt: skip
         return subprocess.run(
-            command, env={"HOME": HOME, **environment}, capture_output=True, text=True, check=False, timeout=seconds,
+            command, env=_OUTSIDE, capture_output=True, text=True, check=False, timeout=seconds,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip

@@ -119,7 +119,7 @@ def compile_bytecode(root: Path, site: Path, *, strict: bool) -> str:
     Python raises ImageError; packages carry templates that are not.
     """
     enclosure = Enclosure(root, binds={site: SITE})
-    argv = [INTERPRETER, "-I", "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash", SITE]
+    argv = [INTERPRETER, "-sP", "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash", SITE]
     done = enclosure.run(argv, {"PYTHONHASHSEED": "0"}, _COMPILE_SECONDS)
     if done.returncode != 0 and (strict or not done.stdout.strip()):
         raise ImageError(f"compiling {SITE} failed: {(done.stdout + done.stderr)[-2000:]}")

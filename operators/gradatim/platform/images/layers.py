@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -58,6 +59,16 @@ class Store:
         if key:
             self._record(key).write_text(json.dumps(vars(layer)))
         return layer
+
+    def root(self, key: str) -> Path:
+        """Return where the root file system for a key lies or will lie; others that nobody used for long are removed."""
+        chosen = self.cache / "roots" / key
+        if chosen.is_dir():
+            os.utime(chosen)
+        for other in chosen.parent.glob("*"):
+            if other.stat().st_mtime < time.time() - _KEPT_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)
+        return chosen
 
     def _record(self, key: str) -> Path:
         return self.cache / "blobs" / f"{key}.json"

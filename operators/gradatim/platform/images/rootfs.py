@@ -7,6 +7,7 @@ inside. The archive is the one this machine's apt is configured with; its addres
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,7 @@ def make(home: Path, packages: Sequence[str], source: Archive, tools: Tools, env
         if home.exists():
             shutil.rmtree(home)
         partial.chmod(0o755)
+        os.utime(partial)  # mmdebstrap dates it 1980, and the cache removes what is old
         partial.rename(home)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
