@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gradatim.api.build import collection_prefix
-from gradatim.api.reasons import Reason
+from gradatim.api.meta import Condition
+from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import attempt_name
 from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator.applying import forget_stop, tenant_of
 from gradatim.operator.clock import rfc3339, since
+from gradatim.operator.conditions import Verdict, merged
 from gradatim.operator.errors import OperatorError, TryLater
 from gradatim.operator.kube import EVENTS, AlreadyExists, Body, ours
 from gradatim.operator.naming import event_name
@@ -25,6 +27,7 @@ from gradatim.operator.queue import Key
 from gradatim.operator.writing import drop_finalizer, has_finalizer
 
 logger = logging.getLogger(__name__)
+QUIET = 15.0  # seconds; a usual deletion takes less and is not worth a write
 
 
 async def finalize(
@@ -53,12 +56,32 @@ async def finalize(
             if waited < context.settings.runs.cleanup_deadline:
                 logger.warning("clean-up of %s waits: %s", key, error)
                 asked = error.delay if isinstance(error, TryLater) else None
-                return Outcome(requeue=min(30.0, 1 + waited / 4) if asked is None else asked)
+                delay = min(30.0, 1 + waited / 4) if asked is None else asked
+                return Outcome(
+                    requeue=delay, written=await _told(context, key, body, error, now) if waited > QUIET else None
+                )
             left.append(str(error))
     if left:
         await _abandoned(context, body, "; ".join(left), now)
     await drop_finalizer(context, ours(key.plural), body)
     return Outcome()
+
+
+async def _told(context: Context, key: Key, body: Body, error: OperatorError, now: datetime) -> str | None:
+    """Say in status what a deletion waits for; returns the version of the write, None where it has been said."""
+    raw = body.get("status", {})
+    known = [Condition.model_validate(c) for c in raw.get("conditions", [])]
+    verdicts = [
+        Verdict(ConditionType.RECONCILING, True, error.reason, f"deletion waits: {error.message}"),
+        Verdict(ConditionType.STALLED, False, error.reason),
+    ]
+    conditions = merged(known, verdicts, generation=body["metadata"].get("generation", 0), now=rfc3339(now))
+    if conditions == known:
+        return None
+    status = raw | {"conditions": [c.to_manifest() for c in conditions]}
+    written = await context.kube.put_status(ours(key.plural), body | {"status": status})
+    version: str = written["resourceVersion"]
+    return version
 
 
 @dataclass(frozen=True, slots=True)

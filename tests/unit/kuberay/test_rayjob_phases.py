@@ -193,7 +193,7 @@ ROWS: list[tuple[str, Seen, Observed]] = [
         Seen(job("Running", "RUNNING", meta=LEAVING)),
         Observed(
             Phase.UNKNOWN,
-            "its RayJob is being deleted for 3600 s and KubeRay's finalizer holds it; is the KubeRay operator running?",
+            "its RayJob is being deleted and KubeRay's finalizer holds it; is the KubeRay operator running?",
         ),
     ),
     (

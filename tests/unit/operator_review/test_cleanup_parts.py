@@ -45,6 +45,7 @@ class World:
 
     def __init__(self, *dead: Dependency) -> None:
         self.dead, self.done = dead, list[str]()
+        self.status: Body = {}
 
     def _answer(self, dependency: Dependency, what: str) -> None:
         if dependency in self.dead:
@@ -87,6 +88,11 @@ class World:
         assert left == []
         self.done.append("released")
 
+    async def put_status(self, _: Any, body: Body) -> Body:
+        """Take a status."""
+        self.status = body["status"]
+        return {"resourceVersion": "2"}
+
     async def create(self, _: Any, __: str, body: Body) -> None:
         """Take an event."""
         self.done.append(body["message"])
@@ -97,7 +103,8 @@ class World:
             kube=self, edges=self, settings=Settings(), metrics=Metrics(), slots=Slots(), wake=[]
         )
         now = DELETED + timedelta(seconds=after)
-        return await cleanup.finalize(context, KEY, BODY, identity=IDENTITY, run=RUN, alias="Nt", now=now)
+        body = BODY | {"status": self.status}
+        return await cleanup.finalize(context, KEY, body, identity=IDENTITY, run=RUN, alias="Nt", now=now)
 
 
 REST = ["Nt", "G1", "_control/docs-1", "ragindex/docs/u"]
@@ -111,8 +118,21 @@ async def test_with_everything_there_it_is_done_in_one_step() -> None:
 
 async def test_before_the_deadline_nothing_follows_what_does_not_answer() -> None:
     world = World("runtime")
-    assert await world.finalize(40) == Outcome(requeue=11.0)
+    assert await world.finalize(40) == Outcome(requeue=11.0, written="2")
     assert world.done == []
+
+
+async def test_what_a_deletion_waits_for_is_said_once_and_not_at_once() -> None:
+    world = World("runtime")
+    assert await world.finalize(10) == Outcome(requeue=3.5)
+    assert world.status == {}
+    assert (await world.finalize(20)).written == "2"
+    said = {c["type"]: (c["status"], c["reason"], c["message"]) for c in world.status["conditions"]}
+    assert said == {
+        "Reconciling": ("True", "RuntimeUnreachable", "deletion waits: runtime cannot be reached"),
+        "Stalled": ("False", "RuntimeUnreachable", ""),
+    }
+    assert (await world.finalize(30)).written is None
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def _leaving(job: Body, now: datetime) -> str:
     waited = since(job["metadata"]["deletionTimestamp"], now)
     holders = [f for f in job["metadata"].get("finalizers", []) if f.startswith("ray.io/")]
     if waited > UNTAKEN_SECONDS and holders:
-        return f"its RayJob is being deleted for {int(waited)} s and KubeRay's finalizer holds it; is the KubeRay operator running?"
+        return "its RayJob is being deleted and KubeRay's finalizer holds it; is the KubeRay operator running?"
     return "its RayJob is being deleted"
 
 
