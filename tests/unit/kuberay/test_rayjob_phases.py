@@ -189,6 +189,11 @@ ROWS: list[tuple[str, Seen, Observed]] = [
         Observed(Phase.UNKNOWN, "its RayJob is being deleted"),
     ),
     (
+        "one that has ended stays so while it is being deleted",
+        Seen(job("Complete", "SUCCEEDED", meta=LEAVING)),
+        Observed(Phase.SUCCEEDED),
+    ),
+    (
         "one that KubeRay does not let go says whom to ask",
         Seen(job("Running", "RUNNING", meta=LEAVING)),
         Observed(

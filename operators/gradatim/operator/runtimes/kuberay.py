@@ -78,25 +78,32 @@ class KubeRay:
 
     async def stop(self, name: str) -> None:
         """Delete the RayJob: there is no gentler way that is not Kueue's. KubeRay sends the workload SIGTERM first."""
+        await self._remove(name, "Foreground")
+
+    async def delete(self, name: str) -> None:
+        """Delete the RayJob with everything below it. Raises `DependencyError` while one that has not ended is still there."""
+        if (await self.observe(name)).phase.terminal:
+            await self._remove(name, "Background")  # nothing of it writes any more
+            return
+        await self._remove(name, "Foreground")
+        left = await self.observe(name)
+        if left.phase is not Phase.ABSENT:
+            message = f"attempt {name} is not gone yet: {left.message}"
+            raise DependencyError("runtime", message, reason=Reason.TERMINATING, delay=DELETE_DELAY)
+
+    async def _remove(self, name: str, propagation: str) -> None:
         for attempt in range(DELETE_TRIES):
             job = await self._find(name)
             if job is None or job["metadata"].get("deletionTimestamp"):
                 return
             try:
-                await self._kube.delete(RAYJOBS, job, "Foreground")
+                await self._kube.delete(RAYJOBS, job, propagation)
+                return
             except Conflict:
                 if attempt == DELETE_TRIES - 1:
                     raise
             except KubeError as error:
                 raise _fault(error) from error
-
-    async def delete(self, name: str) -> None:
-        """Delete the RayJob with everything below it; raises `TryLater` while it is still there."""
-        await self.stop(name)
-        job = await self._find(name)
-        if job is not None:
-            told = observed(Seen(job), clock.now()).message
-            raise TryLater(f"RayJob {name} is not gone yet: {told}", DELETE_DELAY, Reason.TERMINATING)
 
     async def logs(self, name: str, tail_bytes: int) -> str:
         """Return where the log is. Pods' logs are read by people with rights of their own, not through the operator."""

@@ -72,12 +72,15 @@ def observed(seen: Seen, now: datetime) -> Observed:
 def _phase(seen: Seen, now: datetime) -> tuple[Phase, str]:
     job, deployment, ray = seen.job, _text(seen.job, "jobDeploymentStatus"), _text(seen.job, "jobStatus")
     told = _text(job, "message") or _text(job, "reason")
-    if job["metadata"].get("deletionTimestamp"):
-        return Phase.UNKNOWN, _leaving(job, now)
     if deployment == "ValidationFailed":
         return Phase.FAILED, told
-    if deployment in _OVER:
-        return _ended(seen, deployment, ray, told)
+    ended = _ended(seen, deployment, ray, told) if deployment in _OVER else None
+    if ended is not None and ended[0].terminal:
+        return ended
+    if job["metadata"].get("deletionTimestamp"):
+        return Phase.UNKNOWN, _leaving(job, now)
+    if ended is not None:
+        return ended
     if job.get("spec", {}).get("suspend") or deployment in {"Suspending", "Suspended"}:
         waits = seen.queueing is not None and not seen.queueing.admitted
         return Phase.PENDING, seen.queueing.message if seen.queueing and waits else "the RayJob is suspended"
