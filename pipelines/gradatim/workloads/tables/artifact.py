@@ -29,7 +29,7 @@ from gradatim.workloads.tables.schema import REJECT_SCHEMA
 
 FORMAT = "gradatim.dev/dataset/v1"
 ROW_GROUP = 20_000
-GROUP_BYTES = 64 << 20
+GROUP_BYTES = 16 << 20
 MANIFEST_BYTES = 1 << 20
 _TRANSFORMATION = ("format", "schema_kind", "columns", "validation", "sampling", "splits", "dedup", "decontaminate")
 
