@@ -126,6 +126,7 @@ def test_every_value_of_the_schema_is_in_the_values_and_has_a_meaning() -> None:
         pytest.param(
             "computeProfile.users", [{"kind": "ServiceAccount", "name": "a"}], id="an account without a namespace"
         ),
+        pytest.param("computeProfile.create", True, id="a profile without a spec"),
         pytest.param("operator.workers", "16", id="a number as text"),
     ],
 )
