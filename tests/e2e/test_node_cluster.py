@@ -18,9 +18,19 @@ from tests.support.node import apply, kernel_settings, need_node, node_cluster, 
 
 from gradatim.platform import processes
 from gradatim.platform.node import NodeCluster, NodeOptions, OneLayer, Part, down, load, status, up
-from gradatim.platform.node.inside import HIDDEN
 
 IMAGE = "localhost/kubectl:test"
+# Where a kubelet, containerd or network plugin would leave something on this machine.
+PLACES = (
+    "/var/lib",
+    "/var/lib/kubelet",
+    "/var/lib/cni",
+    "/var/log/pods",
+    "/usr/libexec",
+    "/opt",
+    "/run/containerd",
+    "/root/.minio",
+)
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -202,7 +212,7 @@ def traces() -> dict[str, Any]:
             line.split(" - ")[0].split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
         ),
         "groups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("**/gradatim-*")),
-        "folders": sorted(place for place in HIDDEN if Path(place).exists()),
+        "folders": sorted(str(path) for place in PLACES for path in Path(place).glob("*")),
         "network": sorted(path.name for path in Path("/sys/class/net").iterdir()),
         "settings": kernel_settings(),
         "containerd": Path("/run/containerd").exists(),

@@ -141,7 +141,7 @@ def test_the_name_server_forwards_to_nobody() -> None:
 
 
 def test_kernel_settings_are_covered_not_changed(tmp_path: Path) -> None:
-    mounts = inside.mount_commands(NodeLayout(tmp_path))
+    mounts = inside.mount_commands(NodeLayout(tmp_path), ["cni", "dpkg"])
     covered = {argv[4]: argv[3] for argv in mounts if argv[-1].startswith("/proc/sys/")}
     assert covered == {
         f"/proc/sys/{name}": f"{tmp_path}/config/sysctl-{name.replace('/', '-')}" for name in configs.KERNEL_WISHES
@@ -151,8 +151,20 @@ def test_kernel_settings_are_covered_not_changed(tmp_path: Path) -> None:
 
 
 def test_mounts_spread_only_after_all_are_made_and_run_is_the_clusters_own(tmp_path: Path) -> None:
-    mounts = inside.mount_commands(NodeLayout(tmp_path))
-    assert mounts[-2:] == [["mount", "-n", "--move", f"{tmp_path}/run", "/run"], ["mount", "-n", "--make-rshared", "/"]]
+    mounts = inside.mount_commands(NodeLayout(tmp_path), ["cni", "dpkg"])
+    assert mounts[-3:] == [
+        ["mount", "-n", "--move", f"{tmp_path}/lib", "/var/lib"],
+        ["mount", "-n", "--move", f"{tmp_path}/run", "/run"],
+        ["mount", "-n", "--make-rshared", "/"],
+    ]
+
+
+def test_var_lib_is_shown_again_but_for_what_the_cluster_has_of_its_own(tmp_path: Path) -> None:
+    mounts = inside.mount_commands(NodeLayout(tmp_path), ["cni", "dpkg"])
+    below = {Path(argv[-1]).name: argv[-2] for argv in mounts if argv[0] == "mount" and f"{tmp_path}/lib/" in argv[-1]}
+    assert below == {
+        "dpkg": "/var/lib/dpkg", "kubelet": f"{tmp_path}/hidden/kubelet", "cni": f"{tmp_path}/hidden/cni",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -92,14 +92,12 @@ def test_the_name_server_may_only_read_names() -> None:
 def test_the_state_survives_a_new_process(tmp_path: Path) -> None:
     layout = NodeLayout(tmp_path)
     first = NodeState(layout)
-    first.remember(frozenset({Part.KUBERAY}), ("/var/lib/cni",))
+    first.remember(frozenset({Part.KUBERAY}))
     first.record(Part.ETCD, RECORD)
     first.record(Part.KUBELET, RECORD)
     first.record(Part.KUBELET, None)
     again = NodeState(layout)
-    assert (again.parts, again.addons, again.places) == (
-        {Part.ETCD: RECORD}, frozenset({Part.KUBERAY}), ("/var/lib/cni",),
-    )  # fmt: skip
+    assert (again.parts, again.addons) == ({Part.ETCD: RECORD}, frozenset({Part.KUBERAY}))
 
 
 @pytest.mark.parametrize(
@@ -107,8 +105,8 @@ def test_the_state_survives_a_new_process(tmp_path: Path) -> None:
     [
         pytest.param("", id="an empty file"),
         pytest.param('{"format": 99}', id="a format of the future"),
-        pytest.param('{"format": 1, "parts": {"nobody": {}}, "addons": [], "places": []}', id="an unknown part"),
-        pytest.param('{"format": 1, "parts": {"etcd": {"pid": 1}}, "addons": [], "places": []}', id="half a record"),
+        pytest.param('{"format": 1, "parts": {"nobody": {}}, "addons": []}', id="an unknown part"),
+        pytest.param('{"format": 1, "parts": {"etcd": {"pid": 1}}, "addons": []}', id="half a record"),
     ],
 )
 def test_a_damaged_state_reads_as_nothing(tmp_path: Path, text: str) -> None:
@@ -236,14 +234,13 @@ def test_nothing_is_deleted_below_a_mount(tmp_path: Path) -> None:
     layout.logs.mkdir()
     (layout.logs / "kubelet.log").touch()
     with pytest.raises(StateError, match="is mounted in the state folder"):
-        prepare.remove(layout, (), MOUNTINFO + f"25 22 0:22 / {tmp_path}/data rw - tmpfs tmpfs rw\n")
+        prepare.remove(layout, MOUNTINFO + f"25 22 0:22 / {tmp_path}/data rw - tmpfs tmpfs rw\n")
     assert (layout.logs / "kubelet.log").exists()
 
 
-def test_a_folder_made_for_a_mount_goes_unless_somebody_uses_it(tmp_path: Path) -> None:
-    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
-    mine.mkdir()
-    theirs.mkdir()
-    (theirs / "file").touch()
-    prepare.remove(NodeLayout(tmp_path / "state"), (str(mine), str(theirs)), "")
-    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+def test_only_what_is_the_clusters_own_is_deleted(tmp_path: Path) -> None:
+    layout = NodeLayout(tmp_path / "state")
+    prepare.folders(layout)
+    (layout.root / "theirs").touch()
+    prepare.remove(layout, MOUNTINFO)
+    assert [path.name for path in layout.root.iterdir()] == ["theirs"]

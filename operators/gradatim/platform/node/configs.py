@@ -85,6 +85,8 @@ def kubelet(cgroup: str) -> str:
         "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": f"{INSIDE}/config/resolv.conf",
         "failSwapOn": False,
+        # The default is a folder of the machine, which the kubelet makes.
+        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         # Nothing can be pulled again in a namespace without a way out: no image may be removed for want of space.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},

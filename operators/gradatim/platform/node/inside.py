@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gradatim.platform.node.configs import KERNEL_WISHES
@@ -16,13 +16,10 @@ from gradatim.platform.node.layout import INSIDE, NODE_ADDRESS, NODE_NETWORK, No
 from gradatim.platform.node.prerequisites import SYSTEM_PATH
 
 READY = "ready"
-# Folders whose place is fixed in the kubelet or in network plugins, and what the cluster has there instead.
-HIDDEN = {
-    "/var/lib/kubelet": "kubelet",
-    "/var/lib/cni": "cni",
-    "/var/log/pods": "pods",
-    "/var/log/containers": "containers",
-}
+# What the kubelet and network plugins have below /var/lib, and what the cluster has there instead.
+HIDDEN = ("kubelet", "cni")
+# A folder of the machine that the cluster covers as a whole.
+LOGS = "log"
 
 
 def network_commands() -> list[list[str]]:
@@ -41,15 +38,26 @@ def network_commands() -> list[list[str]]:
     ]
 
 
-def mount_commands(layout: NodeLayout) -> list[list[str]]:
-    """Return the mounts, in order; afterwards the state folder is at `INSIDE` and /run belongs to the cluster."""
-    run = layout.root / "run"
+def mount_commands(layout: NodeLayout, var_lib: Iterable[str]) -> list[list[str]]:
+    """Return the mounts, in order; afterwards the state folder is at `INSIDE`, and /run and /var/lib belong to the cluster.
+
+    `var_lib` are the folders this machine has in /var/lib: they are shown again. A mount point made there instead would be taken away
+    by whoever removes it, in every namespace at once.
+    """
+    run, lib = layout.root / "run", layout.root / "lib"
+    shown = [name for name in var_lib if name not in HIDDEN]
+    bind, recursive = ["mount", "-n", "--bind"], ["mount", "-n", "--rbind"]
     return [
         ["mount", "-n", "-t", "tmpfs", "-o", "mode=755", "gradatim", str(run)],
         ["mkdir", str(run / INSIDE.name)],
-        ["mount", "-n", "--bind", str(layout.root), str(run / INSIDE.name)],
-        *(["mount", "-n", "--bind", str(layout.hidden / name), place] for place, name in HIDDEN.items()),
-        *(["mount", "-n", "--bind", str(layout.config / _wish(name)), f"/proc/sys/{name}"] for name in KERNEL_WISHES),
+        [*bind, str(layout.root), str(run / INSIDE.name)],
+        ["mount", "-n", "-t", "tmpfs", "-o", "mode=755", "gradatim", str(lib)],
+        ["mkdir", *(str(lib / name) for name in (*shown, *HIDDEN))],
+        *([*recursive, f"/var/lib/{name}", str(lib / name)] for name in shown),
+        *([*bind, str(layout.hidden / name), str(lib / name)] for name in HIDDEN),
+        [*bind, str(layout.hidden / LOGS), "/var/log"],
+        *([*bind, str(layout.config / _wish(name)), f"/proc/sys/{name}"] for name in KERNEL_WISHES),
+        ["mount", "-n", "--move", str(lib), "/var/lib"],
         ["mount", "-n", "--move", str(run), "/run"],
         # The kubelet and containers with `Bidirectional` volumes want mounts to spread: within the cluster they may.
         ["mount", "-n", "--make-rshared", "/"],
@@ -98,7 +106,8 @@ def main(argv: Sequence[str]) -> None:
     root, pause = argv
     layout = NodeLayout(Path(root))
     os.environ["PATH"] = SYSTEM_PATH
-    _run(mount_commands(layout))
+    folders = sorted(entry.name for entry in os.scandir("/var/lib") if entry.is_dir(follow_symlinks=False))
+    _run(mount_commands(layout, folders))
     _resolver()
     _run(network_commands())
     _settings()

@@ -15,9 +15,10 @@ from gradatim.api.crd import all_crds
 from gradatim.platform import objects as local_objects
 from gradatim.platform import pki
 from gradatim.platform.binaries import manifests
+from gradatim.platform.binaries.addons import KUBERAY, KUEUE
 from gradatim.platform.bootstrap import Admin
 from gradatim.platform.errors import StartError
-from gradatim.platform.files import read_or_create_secret
+from gradatim.platform.files import read_or_create_secret, write_atomic
 from gradatim.platform.health import tls_context
 from gradatim.platform.node import objects
 from gradatim.platform.node.cluster import NodeCluster
@@ -32,6 +33,7 @@ from gradatim.platform.supervise import Progress
 S3_USER = "gradatim"
 _NODE_SECONDS = 120.0
 _POLL = 0.1
+_DEFINITIONS = {"kuberay": (KUBERAY, manifests.kuberay_crds), "kueue": (KUEUE, manifests.kueue_crds)}
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,13 @@ class Installer:
         if name == "gradatim":
             admin.install_crds(all_crds())
             return
-        folder = {"kuberay": manifests.kuberay_crds, "kueue": manifests.kueue_crds}[name](self.env)
-        admin.install_crds(manifests.documents(folder))
+        # Megabytes that cost the server seconds: once per version, for its data lies in the same folder as this note.
+        tool, folder = _DEFINITIONS[name]
+        note = self.cluster.layout.config / f"definitions-{name}"
+        if note.is_file() and note.read_text() == tool.source.digest:
+            return
+        admin.install_crds(manifests.documents(folder(self.env)))
+        write_atomic(note, tool.source.digest.encode())
 
     @contextmanager
     def _admin(self) -> Iterator[Admin]:

@@ -52,7 +52,7 @@ class NodeSite:
 
     def launch(self, part: Part, argv: list[str], version: str, env: Mapping[str, str] | None = None) -> Launch:
         """Return the launch of a program inside."""
-        merged = {"HOME": "/root", "LANG": "C.UTF-8", **(env or {})}
+        merged = {"HOME": f"{INSIDE}/data", "LANG": "C.UTF-8", **(env or {})}
         merged["PATH"] = f"{INSIDE}/bin:{SYSTEM_PATH}"
         return Launch(part, (*enter(self.init), *argv), merged, version, self.layout.log(part))
 
@@ -164,6 +164,7 @@ def controller_manager(site: NodeSite, version: str) -> Launch:
         f"--cluster-signing-key-file={authority.key}",
         f"--service-account-private-key-file={_PKI}/sa.key",
         "--use-service-account-credentials=true",
+        "--flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins",
     ]
     return site.launch(Part.CONTROLLER_MANAGER, argv, version)
 

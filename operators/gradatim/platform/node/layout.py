@@ -117,7 +117,7 @@ class NodeLayout(Layout):
 
     def owned(self) -> tuple[Path, ...]:
         folders = (self.config, self.bin, self.images, self.ready, self.hidden, self.root / "containerd")
-        return (*super().owned(), *folders, self.root / "run")
+        return (*super().owned(), *folders, self.root / "run", self.root / "lib")
 
     def kubeconfig_of(self, user: str) -> Path:
         return self.private / f"{user}.kubeconfig"

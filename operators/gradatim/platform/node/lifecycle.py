@@ -69,9 +69,8 @@ def up(options: NodeOptions, progress: Progress = lambda _component, _message: N
             say(Part.NODE, "the namespaces are gone: starting over")
             _clear(layout, state)
             state = NodeState(layout)
-        places = tuple(sorted({*state.places, *prepare.missing_places()}))
-        state.remember(state.addons | (options.addons & ADDONS), places)
-        prepare.folders(layout, places)
+        state.remember(state.addons | (options.addons & ADDONS))
+        prepare.folders(layout)
         prepare.configurations(layout, Path("/proc/self/mountinfo").read_text())
         tools.link(layout)
         cgroups.make(layout.cgroup)
@@ -127,7 +126,7 @@ def _status(part: Part, layout: NodeLayout, state: NodeState, probe: Probe) -> C
 def _clear(layout: NodeLayout, state: NodeState) -> None:
     _end(layout, {part: Started(record.pid, record.created) for part, record in state.parts.items()})
     cgroups.remove(layout.cgroup)
-    prepare.remove(layout, state.places, Path("/proc/self/mountinfo").read_text())
+    prepare.remove(layout, Path("/proc/self/mountinfo").read_text())
 
 
 def _end(layout: NodeLayout, started: Mapping[Part, Started]) -> None:

@@ -7,35 +7,28 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from gradatim.platform.binaries import Toolset
 from gradatim.platform.errors import StateError
 from gradatim.platform.files import private_dir, write_atomic
 from gradatim.platform.node import configs, identities
-from gradatim.platform.node.inside import HIDDEN, wish_files
+from gradatim.platform.node.inside import HIDDEN, LOGS, wish_files
 from gradatim.platform.node.layout import NodeLayout
 from gradatim.platform.node.prerequisites import PrerequisiteError, cni_folder
 
 _KUBE_PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 
 
-def missing_places() -> tuple[str, ...]:
-    """Return the folders that mounts need and this machine does not have."""
-    return tuple(place for place in HIDDEN if not Path(place).is_dir())
-
-
-def folders(layout: NodeLayout, places: Iterable[str]) -> None:
-    """Make the cluster's folders, and the empty ones its mounts cover."""
+def folders(layout: NodeLayout) -> None:
+    """Make the cluster's folders."""
     own = (layout.private, layout.secrets, layout.logs, layout.data_root, layout.config, layout.bin, layout.images)
-    for folder in (layout.root, *own, layout.hidden, layout.root / "run", layout.root / "containerd"):
+    for folder in (layout.root, *own, layout.hidden, *(layout.root / name for name in ("run", "lib", "containerd"))):
         private_dir(folder)
-    for name in HIDDEN.values():
+    for name in (*HIDDEN, LOGS):
         # Programs in containers reach their volumes through the kubelet's folder as users of their own.
         (layout.hidden / name).mkdir(mode=0o755, exist_ok=True)
-    for place in places:
-        Path(place).mkdir(mode=0o755, exist_ok=True)
 
 
 def configurations(layout: NodeLayout, mounts: str) -> None:
@@ -97,7 +90,7 @@ def link_kube(layout: NodeLayout, kube: Toolset) -> None:
         link(layout, name, own)
 
 
-def remove(layout: NodeLayout, places: Iterable[str], mountinfo: str) -> None:
+def remove(layout: NodeLayout, mountinfo: str) -> None:
     """Delete the cluster's files but the lock, which the caller holds.
 
     Raises StateError when something is mounted there: deleting would reach into it.
@@ -106,12 +99,6 @@ def remove(layout: NodeLayout, places: Iterable[str], mountinfo: str) -> None:
         raise StateError(
             f"{', '.join(found)} is mounted in the state folder: unmount it, then repeat `gradatim down --node`"
         )
-    for place in places:
-        try:
-            Path(place).rmdir()
-        except OSError:
-            # Somebody uses it by now: then it is theirs.
-            continue
     for path in set(layout.owned()) - {layout.lock}:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

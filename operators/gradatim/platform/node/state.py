@@ -17,14 +17,13 @@ _FORMAT = 1
 
 
 class NodeState:
-    """The state file of one node cluster. `addons` is what was last asked for, `places` the folders made for its mounts."""
+    """The state file of one node cluster. `addons` is what was asked for so far."""
 
     def __init__(self, layout: NodeLayout) -> None:
         self._layout = layout
         self._lock = threading.Lock()
         self.parts: dict[Part, Record] = {}
         self.addons: frozenset[Part] = frozenset()
-        self.places: tuple[str, ...] = ()
         self._read()
 
     def recorded(self, component: str) -> Record | None:
@@ -38,10 +37,10 @@ class NodeState:
             self.parts = parts if record is None else {**parts, Part(component): record}
             self._write()
 
-    def remember(self, addons: frozenset[Part], places: tuple[str, ...]) -> None:
-        """Set what was asked for and what was made, and write."""
+    def remember(self, addons: frozenset[Part]) -> None:
+        """Set what was asked for, and write."""
         with self._lock:
-            self.addons, self.places = addons, places
+            self.addons = addons
             self._write()
 
     def _write(self) -> None:
@@ -49,7 +48,6 @@ class NodeState:
             "format": _FORMAT,
             "parts": {part: dataclasses.asdict(record) for part, record in self.parts.items()},
             "addons": sorted(self.addons),
-            "places": self.places,
         }
         write_atomic(self._layout.state, json.dumps(content, indent=1).encode())
 
@@ -60,7 +58,6 @@ class NodeState:
                 return
             self.parts = {Part(name): _record(fields) for name, fields in content["parts"].items()}
             self.addons = frozenset(Part(name) for name in content["addons"]) & ADDONS
-            self.places = tuple(map(str, content["places"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             # Missing or damaged reads as nothing: `down` finds the processes by their marks.
             return
