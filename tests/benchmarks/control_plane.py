@@ -264,7 +264,9 @@ async def rung(bench: Bench, known: int, wanted: int) -> dict[str, Any]:
     bench.start(resync=300)
     await bench.ready(600)
     await asyncio.sleep(5)
+    cpu_before = bench.usage()[0]
     lag = await change_lag(bench, wanted, rate=50, seconds=min(40, wanted / 50))
+    lag["operator_cpu_ms_per_change"] = 1000 * (bench.usage()[0] - cpu_before) / lag["changes"]
     memory = max(memory, bench.usage()[1])
     bench.stop()
     await restore(bench, wanted)
@@ -300,8 +302,49 @@ async def restore(bench: Bench, objects: int) -> None:
     await asyncio.gather(*(one(n) for n in range(objects)))
 
 
-async def ladder(rungs: list[int]) -> list[dict[str, Any]]:
-    """Run the whole ladder on one fresh platform."""
+async def event_floor(bench: Bench, objects: int, rounds: int = 3) -> dict[str, float]:
+    """Write every object a few times while kopf alone listens; return its events per CPU second."""
+    env = dict(os.environ) | {"KUBECONFIG": str(bench.layout.operator_kubeconfig)}
+    out = bench.folder / "floor.jsonl"
+    with out.open("wb") as said:
+        child = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.event_floor"], env=env, stdout=said)
+
+    async def reading(events: int) -> dict[str, float]:
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            lines = out.read_text().splitlines()
+            if lines and json.loads(lines[-1])["events"] >= events:
+                await asyncio.sleep(2)
+                found: dict[str, float] = json.loads(out.read_text().splitlines()[-1])
+                return found
+            await asyncio.sleep(0.2)
+        raise RuntimeError(f"kopf has not seen {events} events")
+
+    try:
+        before = await reading(objects)
+        gate = asyncio.Semaphore(IN_FLIGHT)
+
+        async def write(number: int, turn: int) -> None:
+            async with gate:
+                body = manifest(number)["metadata"]
+                path = f"{API}/namespaces/{body['namespace']}/ragindices/{body['name']}"
+                patch = {"metadata": {"labels": {"turn": str(turn)}}}
+                await bench.call("PATCH", path, patch, "application/merge-patch+json")
+
+        for turn in range(rounds):
+            await asyncio.gather(*(write(n, turn) for n in range(objects)))
+        after = await reading(objects)
+        while (later := await reading(objects))["events"] != after["events"]:
+            after = later
+        events, cpu = after["events"] - before["events"], after["cpu_s"] - before["cpu_s"]
+        return {"objects": objects, "events": events, "cpu_s": cpu, "events_per_cpu_s": events / cpu}
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+async def ladder(rungs: list[int]) -> dict[str, Any]:
+    """Run the whole ladder on one fresh platform; kopf alone listens on the objects of the middle rung."""
     with tempfile.TemporaryDirectory(prefix="gradatim-ladder-") as folder:
         root = Path(folder)
         state = up(UpOptions(state_dir=root / "state", components=NEEDED), lambda _, m: print(f"  {m}", flush=True))
@@ -323,9 +366,12 @@ async def ladder(rungs: list[int]) -> list[dict[str, Any]]:
                         found.append(await rung(bench, known, wanted))
                         print(json.dumps(found[-1], indent=1), flush=True)
                         known = wanted
+                        if len(found) == (len(rungs) + 1) // 2:
+                            floor = await event_floor(bench, wanted)
+                            print(json.dumps(floor), flush=True)
                 finally:
                     bench.stop()
-                return found
+                return {"event_floor": floor, "rungs": found}
         finally:
             down(root / "state")
 
@@ -338,7 +384,7 @@ def main() -> None:
     options = parser.parse_args()
     rungs = [int(r) for r in options.rungs.split(",")]
     command = f"python -m tests.benchmarks.control_plane --rungs {options.rungs}"
-    found = {"command": command, **environment(), "rungs": asyncio.run(ladder(rungs))}
+    found = {"command": command, **environment(), **asyncio.run(ladder(rungs))}
     options.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
