@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from tests.support.faultproxy import Answer, Call, refusal
 from tests.support.operator import Bench, Body, bench, kstatus, truth
 
@@ -16,6 +17,7 @@ Key = tuple[str, str, str]
 EVERY_MINUTE = {"refresh": {"schedule": "* * * * *"}}
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_tick_starts_one_run_while_what_serves_goes_on(b: Bench) -> None:
     ns = await b.namespace()
     b.instant.script(f"{ns}.docs", collectionObjects=1)
@@ -41,6 +43,7 @@ async def test_a_tick_starts_one_run_while_what_serves_goes_on(b: Bench) -> None
         assert [a for a in b.instant.started(name) if a != f"{name}-a1"] == [], "one tick, one attempt"
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_refresh_in_place_keeps_the_collection_and_drops_the_old_artifact_after_its_grace(b: Bench) -> None:
     ns = await b.namespace()
     b.instant.script(f"{ns}.one", collectionObjects=1, content="1")
