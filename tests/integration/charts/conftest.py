@@ -27,7 +27,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     return helm_of(tmp_path_factory.mktemp("helm"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """Both charts as a platform team installs them, with a ComputeProfile that the editors and admins of team-a may use."""
     with bare_cluster(tmp_path_factory.mktemp("installed")) as (state, api, helm):

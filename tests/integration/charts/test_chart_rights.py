@@ -29,7 +29,8 @@ from tests.support.platform import _free_port
 from tests.support.spec_cases import BASES, PROFILE
 
 GOLDEN = Path(__file__).parent / "golden" / "can-i.txt"
-PLACES = (NOWHERE := "anywhere-else", NAMESPACE, "team-a", "team-b")
+NOWHERE = "anywhere-else"
+PLACES = (NOWHERE, NAMESPACE, "default", "team-a", "team-b")
 # Of people only what concerns us; of the operator and of Weaviate everything.
 OF_INTEREST = (
     "gradatim.dev",

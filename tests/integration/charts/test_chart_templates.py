@@ -103,7 +103,12 @@ def test_every_object_is_labelled_and_lies_where_it_should(helm: Helm, name: str
         seen.add(key)
         assert item["metadata"]["labels"]["app.kubernetes.io/part-of"] == "gradatim", key
         assert ("namespace" in item["metadata"]) != (item["kind"] in cluster_wide), key
-        assert item["metadata"].get("namespace", NAMESPACE) in {NAMESPACE, *values.get("watchNamespaces", []), "team-a"}
+        assert item["metadata"].get("namespace", NAMESPACE) in {
+            NAMESPACE,
+            *values.get("watchNamespaces", []),
+            "team-a",
+            "default",
+        }
 
 
 @pytest.mark.parametrize("chart", [CHART, DEFINITIONS], ids=lambda path: path.name)
@@ -153,6 +158,7 @@ def test_a_release_watching_namespaces_has_no_right_on_them_from_a_cluster_role(
     roles = {(i["metadata"]["namespace"], i["metadata"]["name"]) for i in made if i["kind"] == "Role"}
     assert roles == {
         (NAMESPACE, "gradatim-operator-own"),
+        ("default", "gradatim-operator-events"),
         ("team-a", "gradatim-operator"),
         ("team-b", "gradatim-operator"),
     }
