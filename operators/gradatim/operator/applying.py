@@ -94,7 +94,11 @@ async def take(
             if config is None:
                 raise TryLater(f"the frozen inputs of {run.name!r} are not there yet")
             # A request that ended an earlier attempt must not end this one.
-            await forget_stop(await edges.artifacts(identity, config.object.namespace), run.name)
+            store = await edges.artifacts(identity, config.object.namespace)
+            await forget_stop(store, run.name)
+            if identity.runtime_type == "kuberay" and identity.artifact_root.startswith("file:"):
+                # Makes the namespace's folder: a kubelet that has to make it for the pod's mount makes it root's.
+                await store.probe()
             runtime = await edges.runtime(identity, tenant)
             await runtime.submit(launch(run, config, action.attempt))
         elif isinstance(action, Kill):
