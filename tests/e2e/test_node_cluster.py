@@ -157,7 +157,9 @@ def test_an_admission_policy_in_cel_is_enforced(cluster: NodeCluster) -> None:
         pytest.param("coredns", ("get", "secrets", "-A"), "no", id="the name server reads no secret"),
         pytest.param("kuberay", ("create", "pods", "-A"), "yes", id="KubeRay makes pods"),
         pytest.param("kuberay", ("create", "clusterroles"), "no", id="KubeRay gives no rights"),
-        pytest.param("scheduler", ("create", "pods/binding", "-A"), "yes", id="the scheduler binds pods"),
+        pytest.param(
+            "scheduler", ("create", "pods", "--subresource=binding", "-A"), "yes", id="the scheduler binds pods"
+        ),
         pytest.param("scheduler", ("delete", "namespaces"), "no", id="the scheduler deletes no namespace"),
     ],
 )

@@ -28,13 +28,16 @@ from gradatim.platform.processes import Started
 
 
 def first_process(layout: NodeLayout, state: NodeState) -> int:
-    """Return the id of the process that holds the namespaces, or 0 when it does not run."""
+    """Return the id of the process that holds the namespaces, or 0 when it does not run, or is ending."""
     record = state.recorded(Part.NODE)
     if record is None:
         return 0
     holder = processes.find(Started(record.pid, record.created), layout.root)
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return min((child.pid for child in holder.children()), default=0) if holder else 0
+    with contextlib.suppress(psutil.NoSuchProcess, OSError):
+        for child in holder.children() if holder else ():
+            # A process gives up its namespaces first, then it waits for all others of them to end.
+            network_namespace(child.pid).readlink()
+            return child.pid
     return 0
 
 
