@@ -10,12 +10,14 @@ from pathlib import Path
 
 from gradatim.platform.binaries import manifests
 from gradatim.platform.binaries.addons import KUEUE
+from gradatim.platform.errors import StartError
 from gradatim.platform.node.cluster import NodeCluster
 from gradatim.platform.node.images import OneLayer
 from gradatim.platform.supervise import Progress
 
 NAMESPACE = "kueue-system"
 REPOSITORY = "localhost/kueue"
+_SECONDS = 300
 
 
 def kueue_image(program: Path, version: str) -> OneLayer:
@@ -56,4 +58,8 @@ def install_kueue(cluster: NodeCluster, program: Path, env: Mapping[str, str], p
         "--create-namespace",
         "--wait",
     ]
-    cluster.exec([*argv, "--timeout", "180s", *chart_values(version)], timeout=240)
+    done = cluster.exec(
+        [*argv, "--timeout", f"{_SECONDS}s", *chart_values(version)], check=False, timeout=_SECONDS + 60
+    )
+    if done.returncode != 0:
+        raise StartError(f"Kueue does not become ready: {done.stderr.strip()[-800:]}")
