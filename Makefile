@@ -1,7 +1,7 @@
 # The names that users, contributors and CI call. Each target does all the set-up it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down cluster-up cluster-down test test-unit test-integration test-full lint format verify generate bench images clean
+.PHONY: help setup demo demo-down cluster-up cluster-down test test-unit test-integration test-e2e test-full lint format verify generate bench images clean
 
 CACHE ?= $(or $(GRADATIM_CACHE),$(HOME)/.cache/gradatim)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,6 +11,8 @@ RUN := .venv/bin/
 # Both cores first; what failed is run once more alone, because tests of deadlines and killed processes share the machine with a dozen servers.
 INTEGRATION = $(RUN)python -m pytest tests/integration -n 2 --dist loadfile || \
   { echo "--- once more, alone: what failed above"; $(RUN)python -m pytest tests/integration --last-failed --last-failed-no-failures none; }
+# Needs Linux and root, and says so where it is skipped. The cluster is one, so the tests follow one another.
+E2E = $(RUN)python -m pytest tests/e2e
 export UV_PYTHON_PREFERENCE := only-system
 
 help: ## List the targets
@@ -45,6 +47,7 @@ cluster-down: setup ## Remove what `make cluster-up` started
 test: setup ## Run every tier of tests
 	$(RUN)python -m pytest tests/unit
 	$(INTEGRATION)
+	$(E2E)
 
 test-unit: setup ## Run the unit tests alone
 	$(RUN)python -m pytest tests/unit
@@ -52,8 +55,11 @@ test-unit: setup ## Run the unit tests alone
 test-integration: setup ## Run the tests against real servers
 	$(INTEGRATION)
 
+test-e2e: setup ## Run the tests on a real single-node cluster (Linux, root)
+	$(E2E)
+
 test-full: setup ## Run everything, the long matrices included
-	GRADATIM_TEST_FULL=1 $(RUN)python -m pytest tests/unit tests/integration
+	GRADATIM_TEST_FULL=1 $(RUN)python -m pytest tests/unit tests/integration tests/e2e
 
 lint: setup ## Formatting, lint, types and layer contracts
 	$(RUN)ruff format --check .
@@ -68,6 +74,7 @@ format: setup ## Apply formatting and safe fixes
 generate: setup ## Regenerate CRDs, reference documentation and golden files
 	$(RUN)python -m gradatim.api.generate
 	$(RUN)python -m gradatim.cli.reference
+	$(RUN)python -m tests.support.gitops_files
 
 verify: setup ## Fail when anything generated, or the lock file, is out of date
 	$(UV) lock --check

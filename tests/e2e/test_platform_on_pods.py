@@ -1,0 +1,253 @@
+"""The main scenario on pods, and what may happen to it: upgrade, evictions, restarts of everything it depends on, removal.
+
+The tests build on each other, in the order of the file: one index is built, refreshed under faults and removed at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from minio.error import S3Error
+from tests.support.node import apply, until
+from tests.support.onpods import BUCKET, DOCS, ROOT, SYSTEM, OnPods, condition, documents, is_ready
+
+from gradatim.platform import prepare
+from gradatim.platform.node import NodeOptions, Part, up
+
+QUICKSTART = ROOT / "docs" / "examples" / "quickstart"
+Body = dict[str, Any]
+
+
+def s3(platform: OnPods, prefix: str) -> Body:
+    """Return a source below the bucket of documents."""
+    return {"s3": {"uri": f"s3://{DOCS}/{prefix}", "endpoint": platform.cluster.s3, "secretRef": {"name": "docs-read"}}}
+
+
+def upload(platform: OnPods) -> None:
+    """Put the quickstart's input into the bucket."""
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        name = page.relative_to(ROOT / "docs")
+        if name.parts[0] != "reference":
+            platform.store.put(DOCS, f"handbook/{name}", page.read_bytes())
+    for file in ("questions.jsonl", "tickets.jsonl"):
+        platform.store.put(DOCS, f"{file.removesuffix('.jsonl')}/{file}", (QUICKSTART / file).read_bytes())
+
+
+def tickets(platform: OnPods) -> Body:
+    """Return the quickstart's Dataset, from S3."""
+    (body,) = documents((QUICKSTART / "support-tickets.yaml").read_text())
+    body["metadata"]["namespace"] = "team-a"
+    body["spec"]["source"] = s3(platform, "tickets/")
+    return body
+
+
+def handbook(platform: OnPods) -> Body:
+    """Return the quickstart's index, from S3."""
+    (body,) = documents((QUICKSTART / "gradatim-docs.yaml").read_text())
+    body["metadata"]["namespace"] = "team-a"
+    body["spec"]["sources"][0]["source"] = s3(platform, "handbook/")
+    body["spec"]["evaluation"]["questions"] = s3(platform, "questions/")
+    return body
+
+
+def test_a_dataset_is_validated_in_a_pod(platform: OnPods) -> None:
+    upload(platform)
+    apply(platform.cluster, tickets(platform))
+    body = platform.wait("dataset", "support-tickets", is_ready, 300)
+    assert condition(body, "DataValid") == ("True", "Quarantined")
+    assert [len(body["status"]["run"]["attempts"]), body["status"]["run"]["succeeded"]] == [1, True]
+
+
+def test_an_index_is_built_gated_and_answers(platform: OnPods) -> None:
+    apply(platform.cluster, handbook(platform))
+    body = platform.wait("ragindex", "gradatim-docs", is_ready, 420)
+    active = body["status"]["active"]
+    assert active["label"] == "v1"
+    assert active["chunks"] > 200
+    argv = [sys.executable, "-m", "gradatim.cli.main", "index", "query", "gradatim-docs", "-n", "team-a", "-o", "json"]
+    key = platform.cluster.layout.secrets / "weaviate-workload" / "api-key"
+    asked = platform.cluster.exec(
+        [*argv, "How do I roll back to an earlier version of an index?"],
+        env={"GRADATIM_WEAVIATE_API_KEY_FILE": str(key)},
+        timeout=120,
+    )
+    assert "rollback" in Path(json.loads(asked.stdout)[0]["passages"][0]["document"]).name
+
+
+def rerun(platform: OnPods) -> str:
+    """Ask for a new Run of the index and return its name once its head runs."""
+    before = platform.get("ragindex", "gradatim-docs")["status"]["run"]["name"]
+    stamp = f"gradatim.dev/requested-at={int(time.time())}"
+    platform.cluster.kubectl("annotate", "ragindex", "gradatim-docs", "-n", "team-a", "--overwrite", stamp)
+    body = platform.wait("ragindex", "gradatim-docs", lambda b: b["status"]["run"]["name"] != before, 60)
+    until(platform.head, 240)
+    return str(body["status"]["run"]["name"])
+
+
+def finished(platform: OnPods, run: str, seconds: float = 420) -> Body:
+    """Return the index once this Run has brought a result."""
+    return platform.wait(
+        "ragindex",
+        "gradatim-docs",
+        lambda b: b["status"]["run"]["name"] == run and b["status"]["run"]["done"] and is_ready(b),
+        seconds,
+    )
+
+
+def test_a_run_outlives_an_upgrade_of_the_chart_and_the_death_of_the_operator(platform: OnPods) -> None:
+    run = rerun(platform)
+    job = platform.get("rayjob", f"{run}-a1")["metadata"]["uid"]
+    values = platform.values() | {"operator": {"logLevel": "DEBUG"}}
+    platform.helm("upgrade", "gradatim", str(ROOT / "charts" / "gradatim"), "-n", SYSTEM, values=values)
+    platform.cluster.kubectl("rollout", "status", "deploy/gradatim-operator", "-n", SYSTEM, "--timeout=120s")
+    now = "--force", "--grace-period=0"
+    platform.cluster.kubectl("delete", "pods", "-n", SYSTEM, "-l", "app.kubernetes.io/name=gradatim-operator", *now)
+    attempts = finished(platform, run)["status"]["run"]["attempts"]
+    assert [(a["number"], a["outcome"]) for a in attempts] == [(1, attempts[0]["outcome"])]
+    left = platform.get("rayjob", f"{run}-a1")
+    assert not left or left["metadata"]["uid"] == job, "the attempt was started a second time"
+
+
+def test_a_node_under_pressure_costs_time_and_no_result(platform: OnPods) -> None:
+    platform.store.put(
+        DOCS, "handbook/pressure.md", b"# Pressure\n\nA page that was added while the node was full. " * 20
+    )
+    run = rerun(platform)
+    head = platform.head()["metadata"]["name"]
+    platform.cluster.kubectl("cordon", "node-1")
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": head, "namespace": "team-a"}}
+    path = f"/api/v1/namespaces/team-a/pods/{head}/eviction"
+    platform.cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    until(lambda: not platform.head(), 60)
+    time.sleep(5)
+    platform.cluster.kubectl("uncordon", "node-1")
+    status = finished(platform, run, 600)["status"]
+    assert status["history"][0]["run"] == run
+    assert status["active"]["digest"] == status["history"][0]["digest"]
+    assert len({v["collection"] for v in status["history"]}) == len(status["history"])
+
+
+def test_restarts_of_weaviate_and_the_api_server_cost_no_result(platform: OnPods, node_options: NodeOptions) -> None:
+    run = rerun(platform)
+    platform.cluster.kill(Part.WEAVIATE)
+    up(node_options)
+    platform.cluster.kill(Part.APISERVER)
+    up(node_options)
+    finished(platform, run, 600)
+
+
+QUEUES = """
+apiVersion: kueue.x-k8s.io/v1beta2
+kind: ResourceFlavor
+metadata: {name: node}
+---
+apiVersion: kueue.x-k8s.io/v1beta2
+kind: ClusterQueue
+metadata: {name: teams}
+spec:
+  namespaceSelector: {}
+  stopPolicy: Hold
+  resourceGroups:
+    - coveredResources: [cpu, memory]
+      flavors:
+        - name: node
+          resources:
+            - {name: cpu, nominalQuota: 2}
+            - {name: memory, nominalQuota: 8Gi}
+---
+apiVersion: kueue.x-k8s.io/v1beta2
+kind: LocalQueue
+metadata: {name: batch, namespace: team-a}
+spec: {clusterQueue: teams}
+"""
+
+
+def stop_policy(platform: OnPods, policy: str) -> None:
+    """Hold, drain or open the queue."""
+    patch = json.dumps({"spec": {"stopPolicy": policy}})
+    platform.cluster.kubectl("patch", "clusterqueue", "teams", "--type=merge", "-p", patch)
+
+
+def test_kueue_decides_when_an_attempt_runs_and_an_eviction_is_no_failure(platform: OnPods) -> None:
+    profile = {"apiVersion": "gradatim.dev/v1alpha1", "kind": "ComputeProfile", "metadata": {"name": "queued"}}
+    apply(platform.cluster, profile | {"spec": platform.profile(queue="batch")}, *documents(QUEUES))
+    body = tickets(platform)
+    body["metadata"]["name"] = "queued-tickets"
+    body["spec"]["compute"] = {"profileRef": {"name": "queued"}}
+    apply(platform.cluster, body)
+    waiting = platform.wait("dataset", "queued-tickets", lambda b: condition(b, "Queued")[0] == "True", 120)
+    assert waiting["status"]["state"] == "Queued"
+    forge_result(platform, waiting)
+    stop_policy(platform, "None")
+    until(platform.head, 240)
+    stop_policy(platform, "HoldAndDrain")
+    platform.wait("dataset", "queued-tickets", lambda b: condition(b, "Evicted")[0] == "True", 120)
+    stop_policy(platform, "None")
+    ready = platform.wait("dataset", "queued-tickets", is_ready, 420)
+    assert [a["number"] for a in ready["status"]["run"]["attempts"]] == [1], "an eviction is no attempt"
+
+
+def forge_result(platform: OnPods, body: Body) -> None:
+    """Write, with the team's own credentials, a result of another object in the place of this attempt's."""
+    metadata, run = body["metadata"], body["status"]["run"]["name"]
+    stamp = {
+        "uid": "00000000-0000-0000-0000-000000000000",
+        "run": run,
+        "attempt": 1,
+        "configDigest": "sha256:" + "0" * 64,
+    }
+    result = {"stamp": stamp, "outcome": "Succeeded", "finished": "2026-01-01T00:00:00Z"}
+    name = f"team-a/dataset/{metadata['name']}/{metadata['uid']}/{run}/a1/result.json"
+    with platform.cluster.entered():
+        from io import BytesIO
+
+        data = json.dumps(result).encode()
+        platform.store.client(platform.keys["team-a"]).put_object(BUCKET, name, BytesIO(data), len(data))
+
+
+@pytest.mark.parametrize(
+    ("who", "place"),
+    [("team-b", "team-a/forged.json"), ("operator", "team-a/dataset/x/result.json"), ("team-a", "team-b/forged.json")],
+)
+def test_nobody_writes_where_another_writes(platform: OnPods, who: str, place: str) -> None:
+    from io import BytesIO
+
+    with platform.cluster.entered(), pytest.raises(S3Error, match="Access Denied"):
+        platform.store.client(platform.keys[who]).put_object(BUCKET, place, BytesIO(b"{}"), 2)
+
+
+def aliases(platform: OnPods) -> dict[str, str]:
+    """Return Weaviate's aliases and what they point at."""
+    key = prepare.credentials(platform.cluster.layout).weaviate.operator
+    with platform.cluster.entered():
+        answer = httpx.get(f"{platform.cluster.weaviate}/v1/aliases", headers={"Authorization": f"Bearer {key}"})
+    return {a["alias"]: a["class"] for a in answer.json()["aliases"] or []}
+
+
+def test_removing_the_chart_leaves_everything_and_installing_it_again_changes_nothing(platform: OnPods) -> None:
+    before = platform.get("ragindex", "gradatim-docs")
+    platform.helm("uninstall", "gradatim", "-n", SYSTEM, "--wait")
+    after = platform.get("ragindex", "gradatim-docs")
+    assert (after["metadata"]["uid"], after["status"]) == (before["metadata"]["uid"], before["status"])
+    assert aliases(platform)[before["status"]["alias"]] == before["status"]["active"]["collection"]
+    chart = str(ROOT / "charts" / "gradatim")
+    platform.helm("install", "gradatim", chart, "-n", SYSTEM, "--take-ownership", values=platform.values())
+    platform.cluster.kubectl(
+        "rollout", "status", "deploy/gradatim-operator", "-n", SYSTEM, "--timeout=180s", timeout=200
+    )
+    again = platform.wait("ragindex", "gradatim-docs", is_ready, 60)
+    assert again["status"]["run"]["name"] == before["status"]["run"]["name"]
+
+
+def test_deleting_the_objects_removes_what_they_made(platform: OnPods) -> None:
+    body = platform.get("ragindex", "gradatim-docs")
+    platform.cluster.kubectl("delete", "ragindex", "gradatim-docs", "-n", "team-a", "--timeout=120s", timeout=150)
+    assert body["status"]["alias"] not in aliases(platform)
+    assert platform.store.names(BUCKET, f"team-a/ragindex/gradatim-docs/{body['metadata']['uid']}/") == []
+    until(lambda: not platform.items("rayjobs", labels=f"gradatim.dev/owner={body['metadata']['uid']}"), 60)
