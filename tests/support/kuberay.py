@@ -211,9 +211,9 @@ class KubeRayBench:
         return [(a["number"], a["outcome"], a.get("failure")) for a in found["status"]["run"]["attempts"]]
 
 
-async def install(cluster: Cluster, kuberay: bool = True, kueue: bool = False) -> None:
-    """Install the definitions of KubeRay or Kueue; those that are there stay."""
-    kinds = ("rayjobs", "rayclusters", "rayservices") if kuberay else ()
+async def install(cluster: Cluster, *, services: bool = False, kueue: bool = False) -> None:
+    """Install the definitions of KubeRay, with those that only its own operator needs, or Kueue's too; those that are there stay."""
+    kinds = ("rayjobs", "rayclusters", "rayservices") if services else ("rayjobs", "rayclusters")
     files = [manifests.kuberay_crds(os.environ) / f"ray.io_{n}.yaml" for n in kinds]
     files += [manifests.kueue_crds(os.environ) / "kueue.x-k8s.io_workloads.yaml"] if kueue else []
     found: list[Body] = [yaml.load(file.read_text(), yaml.CSafeLoader) for file in files]
@@ -238,6 +238,7 @@ async def kuberay_bench(state: PlatformState, folder: Path, **env: str) -> Async
     timeout = aiohttp.ClientTimeout(total=None, connect=10)
     (folder / "store").mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.sleep, 0.25)  # TLS connections end a moment after their session
         connector = aiohttp.TCPConnector(ssl=admin, limit=0)
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**22)
