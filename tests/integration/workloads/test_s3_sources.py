@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 from tests.support.platform import S3Server
@@ -19,13 +20,17 @@ from gradatim.api.runstatus import Failure
 from gradatim.workloads.errors import NotFound
 
 
+def _client(server: S3Server) -> fs.S3FileSystem:
+    options = {"endpoint_override": server.endpoint.removeprefix("http://"), "scheme": "http", "region": "us-east-1"}
+    return fs.S3FileSystem(
+        access_key=server.access_key, secret_key=server.secret_key, allow_bucket_creation=True, **options
+    )
+
+
 @pytest.fixture
 def bucket(s3_server: S3Server) -> str:
     name = f"b{uuid.uuid4().hex[:12]}"
-    options = {"endpoint_override": s3_server.endpoint.removeprefix("http://"), "scheme": "http", "region": "us-east-1"}
-    client = fs.S3FileSystem(
-        access_key=s3_server.access_key, secret_key=s3_server.secret_key, allow_bucket_creation=True, **options
-    )
+    client = _client(s3_server)
     client.create_dir(name)
     for path, content in (
         ("docs/a.md", b"# One"),
@@ -66,6 +71,34 @@ def test_a_prefix_is_read_and_the_artifact_is_written_on_s3(
     assert (again.outcome, again.dataset) == ("Succeeded", result.dataset)
     unchanged = here.but(run="d-r2", previous=result.dataset.digest).execute()
     assert (unchanged.outcome, unchanged.dataset) == ("Unchanged", result.dataset)
+
+
+def _parquet() -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": ["first row", "second row"]}), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.jsonl", b'{"text": "first row"}\n{"text": "second row"}\n'),
+        ("rows.json", b'[{"text": "first row"}, {"text": "second row"}]'),
+        ("rows.csv", b"text\nfirst row\nsecond row\n"),
+        ("rows.parquet", _parquet()),
+    ],
+    ids=["lines of JSON", "an array", "csv", "parquet"],
+)
+def test_tables_are_read_from_a_bucket(
+    run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path, name: str, content: bytes
+) -> None:
+    with _client(s3_server).open_output_stream(f"{bucket}/tables/{name}") as stream:
+        stream.write(content)
+    here = _run(run, s3_server, f"s3://{bucket}/tables/").but(secrets=secrets)
+    result = here.execute()
+    assert result.outcome == "Succeeded", result.message
+    assert [row["text"] for row in here.rows(result)] == ["first row", "second row"]
 
 
 def test_one_object_is_a_source_too(run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path) -> None:

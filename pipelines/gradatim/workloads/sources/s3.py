@@ -6,6 +6,7 @@ any other address before the first request.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
@@ -45,10 +46,14 @@ def list_s3(source: str, spec: S3Source, keys: S3Keys, limit: int) -> Listing:
     return listing(source, files)
 
 
+BUFFER_BYTES = 1 << 20
+
+
 def _opener(source: str, filesystem: fs.FileSystem, path: str) -> Callable[[], BinaryIO]:
     def opened() -> BinaryIO:
         try:
-            return cast("BinaryIO", filesystem.open_input_file(path))
+            # Arrow's own file reads no lines.
+            return io.BufferedReader(cast("io.RawIOBase", filesystem.open_input_file(path)), BUFFER_BYTES)
         except OSError as error:
             raise _mapped(source, f"s3://{path}", error) from error
 
