@@ -74,12 +74,14 @@ format: setup ## Apply formatting and safe fixes
 generate: setup ## Regenerate CRDs, reference documentation and golden files
 	$(RUN)python -m gradatim.api.generate
 	$(RUN)python -m gradatim.cli.reference
+	$(RUN)python -m gradatim.platform.chart
 	$(RUN)python -m tests.support.gitops_files
 
 verify: setup ## Fail when anything generated, or the lock file, is out of date
 	$(UV) lock --check
 	$(RUN)python -m gradatim.api.generate --check
 	$(RUN)python -m gradatim.cli.reference --check
+	$(RUN)python -m gradatim.platform.chart --check
 
 bench: .venv/.ready ## Run the benchmarks against the peers; JSON in tests/benchmarks/results
 	$(UV) sync --frozen --python $(PYTHON) --group bench

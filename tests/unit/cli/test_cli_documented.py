@@ -14,8 +14,11 @@ ALL = dict(commands())
 WANTED = {
     "up", "down", "status", "apply", "get", "describe", "delete", "wait", "rerun", "suspend", "resume", "logs", "events", "metrics",
     "run", "index", "index query", "index evaluate", "index versions", "index rollback", "crds", "version", "completion",
+    "node", "node exec", "node install-prerequisites",
 }  # fmt: skip
-WITHOUT_OUTPUT = {"gradatim", "gradatim index", "gradatim logs", "gradatim completion"}
+WITHOUT_OUTPUT = {"gradatim", "gradatim index", "gradatim logs", "gradatim completion"} | {
+    f"gradatim {path}" for path in ("node", "node exec", "node install-prerequisites")
+}
 
 
 def test_all_commands_of_the_design_are_there() -> None:

@@ -67,6 +67,7 @@ class Installer:
             admin.apply(local_objects.namespaces())
             self._definitions(admin, "gradatim")
             admin.apply(local_objects.rbac())
+            admin.apply(local_objects.policies())
             admin.apply([local_objects.secret(local_objects.WEAVIATE_SECRET, {"api-key": tokens.weaviate.operator})])
 
     def definitions(self, names: Iterable[str]) -> None:
