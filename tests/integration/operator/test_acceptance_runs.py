@@ -149,7 +149,11 @@ async def test_failures_are_retried_by_class(b: Bench, kind: str) -> None:
     ("script", "spec", "failure", "reason"),
     [
         pytest.param(
-            {"heartbeats": False}, {"retry": {"maxRetries": 1}}, "NodeLost", "HeartbeatLost", id="gives no sign of life"
+            {"heartbeats": False},
+            {"retry": {"maxRetries": 1}},
+            "Dependency",
+            "StoreNotReadable",
+            id="never gives a sign of life",
         ),
         pytest.param({}, {"activeDeadlineSeconds": 1}, "Deadline", "DeadlineExceeded", id="is past its deadline"),
         pytest.param(
