@@ -79,7 +79,7 @@ NAMESPACES = Resource("", "v1", "namespaces")
 def parsed(text: str) -> Body:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ApiUnreachable(f"the API server answered something that is not JSON: {text[:80]!r}") from error
     if not isinstance(found, dict):
         raise ApiUnreachable("the API server answered something that is not an object")

@@ -31,6 +31,9 @@ from gradatim.operator.slots import Slots
 logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 15.0
 LAST_WORDS_SECONDS = 3.0
+# The API server stores free-form fields up to 10,000 levels deep. One object that the parser gave up on would end every list and watch of
+# its kind; the main thread's stack of 8 MB holds twice as many levels.
+RECURSION_LIMIT = 12_000
 
 
 def reconcilers() -> Mapping[str, Reconciler]:
@@ -162,4 +165,5 @@ def main(env: Mapping[str, str]) -> int:
         log_format=kopf.LogFormat.JSON if settings.log_format == "json" else kopf.LogFormat.FULL,
     )
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    sys.setrecursionlimit(RECURSION_LIMIT)
     return asyncio.run(run(settings))

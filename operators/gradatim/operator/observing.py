@@ -110,7 +110,7 @@ async def _suite(kube: Kube, namespace: str, name: str) -> SuiteDocument | Block
     try:
         json.loads(text)
         return SuiteDocument(name=name, document=text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"suite.json of ConfigMap {name!r} is not a usable JSON document: {error}"
         return Block(Reason.INVALID_SPEC, message[:900], stalled=True)
 

@@ -90,6 +90,24 @@ def odd(text: str, pattern: str, *, climbs: bool = False) -> bool:
     return re.search(pattern, text) is not None or (climbs and ".." in text.split("/"))
 
 
+MAX_NESTING = 32
+
+
+def nested_deeper(value: Any, most: int = MAX_NESTING) -> bool:
+    """Return whether lists and objects lie more than `most` deep in each other: what recurses over them would not end well.
+
+    >>> nested_deeper({"a": [1]}, 2), nested_deeper({"a": [{}]}, 2)
+    (False, True)
+    """
+    level = [value]
+    for _ in range(most + 1):
+        level = [v for v in level if isinstance(v, dict | list)]
+        if not level:
+            return False
+        level = [child for v in level for child in (v.values() if isinstance(v, dict) else v)]
+    return True
+
+
 def map_list(key: str = "name") -> dict[str, Any]:
     """Return the extension of an object list merged by key."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}

@@ -8,9 +8,22 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from gradatim.api.base import ATOMIC, FREE_FORM, ODD_PATH, ApiModel, Fraction, Name, ObjectName, Seconds, odd, rules
+from gradatim.api.base import (
+    ATOMIC,
+    FREE_FORM,
+    MAX_NESTING,
+    ODD_PATH,
+    ApiModel,
+    Fraction,
+    Name,
+    ObjectName,
+    Seconds,
+    nested_deeper,
+    odd,
+    rules,
+)
 from gradatim.api.sources import (
     SOURCE_MEMBERS,
     ClaimSource,
@@ -115,6 +128,13 @@ class Expectation(ApiModel):
         default_factory=dict, description="Arguments of the expectation, as Great Expectations names them."
     )
     severity: Severity = Severity.CRITICAL
+
+    @field_validator("kwargs")
+    @classmethod
+    def _shallow(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if nested_deeper(kwargs):
+            raise ValueError(f"kwargs are nested deeper than {MAX_NESTING} levels")
+        return kwargs
 
 
 class SuiteRef(ApiModel):

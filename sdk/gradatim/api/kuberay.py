@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from gradatim.api.base import ATOMIC, FREE_FORM, SET, ApiModel, Flag, ObjectName, rules
+from gradatim.api.base import ATOMIC, FREE_FORM, MAX_NESTING, SET, ApiModel, Flag, ObjectName, nested_deeper, rules
 
 MAX_OVERLAY_BYTES = 32_768
 RAY_CONTAINER = "ray"  # the overlay's container of this name is merged with ours
@@ -41,6 +41,10 @@ _NEVER = (
 )  # fmt: skip
 _POD_SECURITY = frozenset(
     {"fsGroup", "fsGroupChangePolicy", "supplementalGroups", "supplementalGroupsPolicy", "seLinuxOptions"}
+)
+# Those of the Pod Security level "restricted"; the others show a pod something of its node or of a foreign server.
+_VOLUMES = frozenset(
+    {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 )
 _RESERVED_LABEL = re.compile(r"(^|\.|/)(gradatim\.dev|ray\.io|kueue\.x-k8s\.io|app\.kubernetes\.io)/")
 
@@ -161,6 +165,8 @@ def overlay_problem(overlay: Mapping[str, Any]) -> str | None:
     >>> overlay_problem({"spec": {"hostNetwork": True}})
     'spec.hostNetwork must not be set'
     """
+    if nested_deeper(overlay):
+        return f"nested deeper than {MAX_NESTING} levels"
     if len(json.dumps(overlay)) > MAX_OVERLAY_BYTES:
         return f"larger than {MAX_OVERLAY_BYTES} bytes"
     if unknown := sorted(overlay.keys() - {"metadata", "spec"}):
@@ -197,8 +203,17 @@ def _spec_problem(spec: Any) -> str | None:
     for part in ("containers", "initContainers", "volumes"):
         if not _named(spec.get(part, [])):
             return f"spec.{part} is not a list of objects with different names"
-    if host := [v["name"] for v in spec.get("volumes", []) if "hostPath" in v]:
-        return f"spec.volumes: {host[0]} is a hostPath; use a persistentVolumeClaim"
+    return _volumes_problem(spec.get("volumes", [])) or _containers_problem(spec)
+
+
+def _volumes_problem(volumes: list[dict[str, Any]]) -> str | None:
+    for volume in volumes:
+        if (found := _volume_problem(volume)) is not None:
+            return f"spec.volumes: {volume['name']} {found}"
+    return None
+
+
+def _containers_problem(spec: Mapping[str, Any]) -> str | None:
     for part in ("containers", "initContainers"):
         for container in spec.get(part, []):
             if (found := _container_problem(container)) is not None:
@@ -215,15 +230,30 @@ def _named(members: Any) -> bool:
     return len({m["name"] for m in members}) == len(members)
 
 
+def _volume_problem(volume: Mapping[str, Any]) -> str | None:
+    if other := sorted(volume.keys() - _VOLUMES - {"name"}):
+        return f"is a {other[0]}; use a persistentVolumeClaim"
+    projected = volume.get("projected", {})
+    sources = projected.get("sources", []) if isinstance(projected, dict) else None
+    if not isinstance(sources, list) or not all(isinstance(s, dict) for s in sources):
+        return "is not a projected volume with a list of sources"
+    if any("serviceAccountToken" in source for source in sources):
+        return "mounts a serviceAccountToken, which no pod of a Run gets"
+    return None
+
+
 def _container_problem(container: Mapping[str, Any]) -> str | None:
     if "securityContext" in container:
         return "securityContext must not be set; every container gets the restricted one"
+    for part in ("env", "envFrom", "volumeMounts", "ports"):
+        members = container.get(part, [])
+        if not isinstance(members, list) or not all(isinstance(m, dict) for m in members):
+            return f"{part} is not a list of objects"
+    if any("hostPort" in port for port in container.get("ports", [])):
+        return "ports must not have a hostPort"
     if container["name"] == RAY_CONTAINER:
         if taken := sorted(container.keys() & {"image", "imagePullPolicy", "command", "args", "envFrom"}):
             return f"{taken[0]} must not be set"
-        if any(
-            not isinstance(e, dict) or str(e.get("name", "")).startswith(("RAY_AUTH", "GRADATIM_"))
-            for e in container.get("env", [])
-        ):
+        if any(str(e.get("name", "")).startswith(("RAY_AUTH", "GRADATIM_")) for e in container.get("env", [])):
             return "env must not set RAY_AUTH… or GRADATIM_… variables"
     return None

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from gradatim.api.common import Retry
 from gradatim.api.reasons import Reason
-from gradatim.api.run import RunConfig
+from gradatim.api.run import MAX_DOCUMENT_BYTES, RunConfig
 from gradatim.api.runstatus import Attempt, RunStatus
 from gradatim.operator.clock import rfc3339
 from gradatim.operator.errors import explained
@@ -21,6 +21,8 @@ from gradatim.operator.runs.engine import advance
 from gradatim.operator.runs.model import Evidence, Policy, Step, Trigger
 from gradatim.operator.runs.triggers import Known, due, superseded
 from gradatim.operator.settings import RunSettings
+
+MAX_CONFIG_BYTES = MAX_DOCUMENT_BYTES - 1024  # a ConfigMap holds 1 MiB, its keys included
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,14 @@ def _decide(known: Known, policy: Policy, situation: Situation) -> Decision:
 def _inputs(situation: Situation, run: RunStatus, trigger: Trigger) -> RunConfig | Block:
     """Return the config of a Run, or why there can be none: what was admitted may still not fit into the run contract."""
     try:
-        return situation.make_config(run, trigger)
+        config = situation.make_config(run, trigger)
     except ValueError as error:
         return Block(Reason.INVALID_SPEC, f"the inputs of a Run cannot be made: {explained(error)}", stalled=True)
+    size = len(config.model_dump_json(by_alias=True, exclude_none=True).encode())
+    if size <= MAX_CONFIG_BYTES:
+        return config
+    message = f"the inputs of a Run take {size} bytes of {MAX_CONFIG_BYTES}; shorten the longest lists and kwargs"
+    return Block(Reason.INVALID_SPEC, message, stalled=True)
 
 
 def _active(run: RunStatus, known: Known, policy: Policy, situation: Situation) -> Decision:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 
 from gradatim.rag.model import MetadataValue
@@ -28,7 +29,7 @@ def parse_csv(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
     header = [column.strip() for column in header]
     if not any(header):
         raise ParseError(Reason.EMPTY, "has no header row; the first line must name the columns", file=name)
-    repeated = sorted({column for column in header if header.count(column) > 1})
+    repeated = sorted(column for column, times in Counter(header).items() if times > 1)
     if repeated:
         raise ParseError(Reason.BROKEN, f"names a column twice: {', '.join(repeated)}; rename one", file=name)
     missing = [column for column in options.text_columns if column not in header]

@@ -93,7 +93,7 @@ def _suite(suite: SuiteDocument) -> list[Check]:
     try:
         document = json.loads(suite.document)
         return [_entry(suite.name, item) for item in document["expectations"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         text = f"suite {suite.name} is not a Great Expectations suite in JSON ({type(error).__name__}: {error})"
         raise invalid(text) from error
 

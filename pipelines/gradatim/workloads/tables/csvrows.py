@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+from collections import Counter
 from collections.abc import Iterator
 
 from gradatim.workloads.sources import FileRejected, SourceFile
@@ -15,6 +16,7 @@ from gradatim.workloads.tables.jsonl import MAX_LINE_BYTES, lines
 from gradatim.workloads.tables.schema import Place, RawRow, Reject
 
 PARSER = "csvrows/1"
+MAX_COLUMNS = 10_000
 _SURROGATES = range(0xDC80, 0xDD00)
 
 
@@ -85,6 +87,10 @@ def _separator(first: str, name: str) -> str:
 def _check_header(header: list[str], name: str) -> None:
     if not any(header):
         raise FileRejected("Empty", f"{name} has no header line that names the columns")
-    repeated = sorted({column for column in header if header.count(column) > 1})
+    if len(header) > MAX_COLUMNS:
+        raise FileRejected(
+            "BadCsv", f"{name} names {len(header)} columns, more than {MAX_COLUMNS}; is the separator right?"
+        )
+    repeated = sorted(column for column, times in Counter(header).items() if times > 1)
     if repeated:
         raise FileRejected("BadCsv", f"{name} names a column twice: {', '.join(repeated)[:200]}; rename one")

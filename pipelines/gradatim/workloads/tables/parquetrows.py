@@ -1,14 +1,17 @@
 """Parquet files as rows, batch by batch.
 
-The declared unpacked size is checked before anything is unpacked. Files written by a Dataset are recognised, and their own locators are
+The declared unpacked size is checked before anything is unpacked, and what a dictionary repeats is counted before it is: a page of a few
+bytes may name one long text a million times. Files written by a Dataset are recognised, and their own locators are
 replaced by the place in this source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gradatim.workloads.sources import FileRejected, SourceFile
@@ -29,15 +32,19 @@ def read_parquet(file: SourceFile) -> Iterator[RawRow]:
     with file.open() as stream:
         try:
             # Buffered: whole column chunks of a large row group would be kept otherwise.
-            parquet = pq.ParquetFile(stream, buffer_size=READ_BYTES, pre_buffer=False)
+            kept = _repeated(stream)
+            parquet = pq.ParquetFile(stream, buffer_size=READ_BYTES, pre_buffer=False, read_dictionary=kept)
             unpacked = _check_size(parquet, file)
             ours = KIND_KEY in (parquet.schema_arrow.metadata or {})
-            number = 0
+            number = written_out = 0
             each = unpacked // max(1, parquet.metadata.num_rows) + 1
             for batch in parquet.iter_batches(batch_size=max(1, min(BATCH_ROWS, BATCH_BYTES // each))):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield _row(file, number, values, ours=ours)
+                written_out += _written_out(batch)
+                _check_ratio(file, written_out)
+                for piece in _pieces(batch):
+                    for values in piece.to_pylist():
+                        number += 1
+                        yield _row(file, number, values, ours=ours)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             if "AWS Error" in str(error):  # the store failed, not the file
                 raise
@@ -64,10 +71,46 @@ def _row(file: SourceFile, number: int, values: dict[str, object], *, ours: bool
     return RawRow(place, {name: value for name, value in kept.items() if value is not None}, facts)
 
 
+def _repeated(stream: BinaryIO) -> list[str]:
+    """Return the columns of text that refer to a dictionary; texts inside of lists and objects are not among them."""
+    metadata = pq.read_metadata(stream)
+    stream.seek(0)
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    chunks = (group.column(index) for group in groups for index in range(group.num_columns))
+    names = {c.path_in_schema for c in chunks if c.physical_type == "BYTE_ARRAY" and c.has_dictionary_page}
+    texts = {field.name for field in metadata.schema.to_arrow_schema() if _is_text(field.type)}
+    return sorted(names & texts)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _written_out(batch: pa.RecordBatch) -> int:
+    """Return the bytes of the texts that dictionaries stand for."""
+    columns = [column for column in batch.columns if pa.types.is_dictionary(column.type)]
+    sizes = (pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() for column in columns)
+    return sum(size or 0 for size in sizes)
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cut a batch until what its dictionaries stand for fits into memory, or one row is left."""
+    if batch.num_rows <= 1 or _written_out(batch) <= BATCH_BYTES:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _pieces(batch.slice(0, half))
+    yield from _pieces(batch.slice(half))
+
+
 def _check_size(parquet: pq.ParquetFile, file: SourceFile) -> int:
     """Return the declared unpacked bytes."""
     groups = [parquet.metadata.row_group(index) for index in range(parquet.metadata.num_row_groups)]
     unpacked = sum(group.total_byte_size for group in groups)
+    _check_ratio(file, unpacked)
+    return int(unpacked)
+
+
+def _check_ratio(file: SourceFile, unpacked: int) -> None:
     if unpacked > SMALL_BYTES and unpacked > MAX_RATIO * max(1, file.size):
         raise FileRejected("ZipBomb", f"{file.path} unpacks to {unpacked} bytes from {file.size}; refused")
-    return int(unpacked)

@@ -1,0 +1,38 @@
+"""A platform and an operator for hostile objects alone: what poisons a list or a watch must not disturb other tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from tests.support.operator import Bench, bench
+from tests.support.platform import API_SERVER, shared_platform
+
+from gradatim.platform import Component, PlatformState
+
+
+@pytest.fixture(scope="session")
+def hostile_platform(servers_dir: Path) -> Iterator[PlatformState]:
+    """An API server, its controllers and Weaviate, without the platform's own operator."""
+    components = frozenset(API_SERVER | {Component.WEAVIATE})
+    with shared_platform(servers_dir / "hostile-servers", components, "hostile") as state:
+        yield state
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def b(hostile_platform: PlatformState, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    """A bench with one running operator, which must live to the end; whatever was seen must have been true."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(12_000)  # the watch of the tests reads what the operator reads
+    async with bench(hostile_platform, tmp_path_factory.mktemp("bench")) as found:
+        await found.operator().start()
+        yield found
+        await found.purge()
+        sys.setrecursionlimit(usual)
+        process = found.operators[-1].process
+        assert process is not None
+        assert process.returncode is None, found.operators[-1].tail()
+        assert found.watcher.all_violations() == []
