@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -147,7 +148,7 @@ class Proxy:
             task.cancel()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
+        body = await request.content.read()  # as large as the API server takes, not as aiohttp would
         call = _parsed(len(self.calls), request, body)
         self.calls.append(call)
         try:
@@ -172,7 +173,7 @@ class Proxy:
             call.method,
             self.upstream + request.raw_path.split("?")[0],
             params=list(request.query.items()),
-            data=call.body or None,
+            data=io.BytesIO(call.body) if call.body else None,
             headers=_headers(request),
             allow_redirects=False,
         ) as response:

@@ -14,6 +14,7 @@ import gzip
 import io
 import resource
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ INSIDE = [
     "169.254.169.254", "127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "localhost", "[::1]", "[::]",
     "[::ffff:169.254.169.254]", "[::ffff:7f00:1]", "[64:ff9b::a9fe:a9fe]", "[2002:7f00:1::]", "[fd00:ec2::254]", "[fe80::1]",
 ]  # fmt: skip
-MEMBERS = {
+MEMBERS: dict[str, Callable[[str], dict[str, Any]]] = {
     "http": lambda host: {"http": {"urls": [f"http://{host}/latest/meta-data/"]}},
     "git over https": lambda host: {"git": {"url": f"https://{host}/a.git"}},
     "git over ssh": lambda host: {"git": {"url": f"ssh://{host}/a.git"}},

@@ -174,7 +174,7 @@ async def test_text_for_a_shell_reaches_no_command_line(b: Bench, kind: str) -> 
         assert "rm -rf" not in shown
 
 
-REFERENCES = [
+REFERENCES: list[tuple[str, str, Body]] = [
     ("Dataset", "source", {"datasetRef": {"name": "a", "namespace": "other"}}),
     ("Dataset", "source", {"s3": {"uri": "s3://bucket/a", "secretRef": {"name": "a", "namespace": "other"}}}),
     ("Dataset", "source", {"git": {"url": "https://h/a.git", "secretRef": {"name": "a", "namespace": "other"}}}),

@@ -199,7 +199,7 @@ async def test_an_overlay_that_would_weaken_pods_stalls_its_profile_and_its_user
     ns = await b.namespace()
     for number, (told, overlay, word) in enumerate(OVERLAYS):
         name = f"{b.profile}-o{number}"
-        runtime = KUBERAY | {"rayCluster": None, "kubeRay": KUBERAY["kubeRay"] | {"worker": {"podTemplate": overlay}}}
+        runtime = {**KUBERAY, "rayCluster": None, "kubeRay": {**KUBERAY["kubeRay"], "worker": {"podTemplate": overlay}}}
         body = b.profile_body(name, artifactStore={"root": "s3://store/{namespace}/"}, runtime=runtime)
         await b.cluster.create(body)
         key = await b.apply(made(b, "Dataset", ns, f"o{number}", compute={"profileRef": {"name": name}}))
