@@ -160,12 +160,51 @@ def control_plane(found: dict[str, Any]) -> str:
     return table(head, rows) + said
 
 
+def kuberay_ladder(found: dict[str, Any]) -> str:
+    """Our operator and KubeRay's side by side, and their ratio where both finished the same number."""
+    rows: list[list[object]] = []
+    for side in ("ours", "kuberay"):
+        for one in found[side]:
+            name = "Gradatim" if side == "ours" else f"KubeRay, {one['concurrency']} at a time"
+            process = "operator" if side == "ours" else "kuberay"
+            rows.append(
+                [
+                    name, one["created"], one["finished"], one["failed"], round(one["objects_per_s"], 2), round(one["cpu_ms_per_object"], 1),
+                    one["calls_per_object"], round(one["peak_mb"]),
+                    *(round(one["cpu_s"][part], 1) for part in (process, "kube-apiserver", "etcd", "kwok", "benchmark")),
+                ]
+            )  # fmt: skip
+    head = [
+        "operator", "created", "finished", "failed", "finished / s", "CPU ms / object", "API calls / object", "peak memory, MB",
+        "operator CPU s", "API server CPU s", "etcd CPU s", "KWOK CPU s", "benchmark CPU s",
+    ]  # fmt: skip
+    lags = [
+        [
+            one["created"], *(round(one[lag][p], 2) for lag in ("object_to_rayjob", "result_to_ready") for p in ("p50_s", "p99_s")),
+            round(one["rayjobs_complete_per_s"], 2),
+        ]
+        for one in found["ours"]
+    ]  # fmt: skip
+    waits = [
+        "Gradatim, created",
+        "object to RayJob p50 s",
+        "p99 s",
+        "result to Ready p50 s",
+        "p99 s",
+        "RayJobs that KWOK completes / s",
+    ]
+    ratios = [[one["created"], one["concurrency"], round(one["ours_per_kuberay"], 2)] for one in found["ratios"]]
+    text = table(head, rows) + "\n" + table(waits, lags)
+    return text + "\n" + table(["objects", "KubeRay's reconcilers", "Gradatim / KubeRay, finished / s"], ratios)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "ingestion": ingestion,
     "refresh": refresh,
     "retrieval_quality": retrieval_quality,
     "query": query,
     "control_plane": control_plane,
+    "kuberay_ladder": kuberay_ladder,
 }
 
 
