@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ from gradatim.platform import Component, PlatformState
 
 @pytest.fixture(scope="session")
 def hostile_platform(servers_dir: Path) -> Iterator[PlatformState]:
-    """An API server, its controllers and Weaviate, without the platform's own operator."""
+    """An API server, its controllers and Weaviate, without the platform's own operator; a bench purges all there is, so one per worker."""
+    own = os.environ.get("PYTEST_XDIST_WORKER", "")
     components = frozenset(API_SERVER | {Component.WEAVIATE})
-    with shared_platform(servers_dir / "hostile-servers", components, "hostile") as state:
+    with shared_platform(servers_dir / f"hostile-servers{own}", components, "hostile") as state:
         yield state
 
 
