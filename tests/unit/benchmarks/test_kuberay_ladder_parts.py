@@ -61,7 +61,7 @@ def test_calls_are_those_since_the_start_and_rare_ones_are_only_in_the_sum() -> 
 
 
 def test_kuberay_gets_our_rayjob_without_owner_on_the_fake_node() -> None:
-    head = {"template": {"spec": {"containers": []}}}
+    head: dict[str, Any] = {"template": {"spec": {"containers": []}}}
     ours = {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
