@@ -13,9 +13,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.benchmarks.kuberay_world import Body, World
+from tests.benchmarks.kuberay_world import NAMESPACES, Body, World
 
-NAMESPACES = 20
 IN_FLIGHT = 32
 Key = tuple[str, str]
 

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.control_plane_report import environment
-from tests.benchmarks.kuberay_follow import NAMESPACES, Moments, Watch, create, watching
+from tests.benchmarks.kuberay_follow import Moments, Watch, create, watching
 from tests.benchmarks.kuberay_world import (
     INSIDE,
+    NAMESPACES,
     Body,
     Dashboard,
     World,
