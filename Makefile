@@ -16,7 +16,7 @@ E2E = $(RUN)python -m pytest tests/e2e
 export UV_PYTHON_PREFERENCE := only-system
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # uv is the only tool installed outside the project's own environment, and only where it is missing.
 $(TOOLS)/bin/uv:

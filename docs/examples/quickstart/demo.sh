@@ -34,7 +34,7 @@ say "5. What was measured, and what was rejected"
 
 say "Where to look next"
 cat <<EOF
-  The platform goes on running. With --state $STATE try:
+  The platform goes on running. Try, after   export GRADATIM_STATE=$STATE
     $GRADATIM describe dataset support-tickets    which rows were rejected, and why
     $GRADATIM describe ragindex gradatim-docs     conditions, gates, versions
     $GRADATIM index query gradatim-docs "your question" --explain

@@ -29,9 +29,9 @@ def default_state_dir(env: Mapping[str, str]) -> Path:
 
 
 def cache_dir(env: Mapping[str, str]) -> Path:
-    """Return the folder of compiled and downloaded programs: `$GRADATIM_CACHE`, else `~/.cache/gradatim/bin`."""
+    """Return the folder of compiled and downloaded programs: `bin` below `$GRADATIM_CACHE`, else below `~/.cache/gradatim`."""
     if explicit := env.get("GRADATIM_CACHE"):
-        return Path(explicit).expanduser().absolute()
+        return Path(explicit).expanduser().absolute() / "bin"
     return Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradatim" / "bin"
 
 

@@ -108,7 +108,7 @@ def test_damaged_ports_are_an_error_because_running_components_use_them(tmp_path
 @pytest.mark.parametrize(
     ("env", "state", "cache"),
     [
-        pytest.param({"GRADATIM_STATE": "/s", "GRADATIM_CACHE": "/c"}, "/s", "/c", id="our own variables win"),
+        pytest.param({"GRADATIM_STATE": "/s", "GRADATIM_CACHE": "/c"}, "/s", "/c/bin", id="our own variables win"),
         pytest.param(
             {"XDG_STATE_HOME": "/xs", "XDG_CACHE_HOME": "/xc"},
             "/xs/gradatim",
