@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -343,8 +344,8 @@ async def event_floor(bench: Bench, objects: int, rounds: int = 3) -> dict[str, 
         child.wait(30)
 
 
-async def ladder(rungs: list[int]) -> dict[str, Any]:
-    """Run the whole ladder on one fresh platform; kopf alone listens on the objects of the middle rung."""
+async def ladder(rungs: list[int], keep: Callable[[dict[str, Any]], None]) -> None:
+    """Run the whole ladder on one fresh platform; kopf alone listens on the objects of the middle rung. Keeps the result after every rung."""
     with tempfile.TemporaryDirectory(prefix="gradatim-ladder-") as folder:
         root = Path(folder)
         state = up(UpOptions(state_dir=root / "state", components=NEEDED), lambda _, m: print(f"  {m}", flush=True))
@@ -360,6 +361,7 @@ async def ladder(rungs: list[int]) -> dict[str, Any]:
                 profile = objects.default_profile(state, str(layout.artifacts), ())
                 await bench.call("POST", f"{API}/computeprofiles", profile)
                 found: list[dict[str, Any]] = []
+                floor: dict[str, float] | None = None
                 known = 0
                 try:
                     for wanted in rungs:
@@ -369,9 +371,9 @@ async def ladder(rungs: list[int]) -> dict[str, Any]:
                         if len(found) == (len(rungs) + 1) // 2:
                             floor = await event_floor(bench, wanted)
                             print(json.dumps(floor), flush=True)
+                        keep({"event_floor": floor, "rungs": found})
                 finally:
                     bench.stop()
-                return {"event_floor": floor, "rungs": found}
         finally:
             down(root / "state")
 
@@ -384,8 +386,12 @@ def main() -> None:
     options = parser.parse_args()
     rungs = [int(r) for r in options.rungs.split(",")]
     command = f"python -m tests.benchmarks.control_plane --rungs {options.rungs}"
-    found = {"command": command, **environment(), **asyncio.run(ladder(rungs))}
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    origin = {"command": command, **environment()}
+
+    def keep(found: dict[str, Any]) -> None:
+        options.out.write_text(json.dumps(origin | found, indent=1) + "\n")
+
+    asyncio.run(ladder(rungs, keep))
 
 
 if __name__ == "__main__":

@@ -155,8 +155,11 @@ def control_plane(found: dict[str, Any]) -> str:
         ]
         for one in found["rungs"]
     ]  # fmt: skip
-    floor = found["event_floor"]
-    said = f"\nkopf alone, with the product's settings: {floor['events_per_cpu_s']:.0f} events per CPU second over {floor['objects']} objects.\n"
+    floor, said = found["event_floor"], ""
+    if floor is not None:
+        said = f"\nkopf alone, with the product's settings: {floor['events_per_cpu_s']:.0f} events per CPU second over {floor['objects']} objects.\n"
+    if found.get("note"):
+        said += f"\nThis run {found['note']}.\n"
     return table(head, rows) + said
 
 
