@@ -46,6 +46,9 @@ _POD_SECURITY = frozenset(
 _VOLUMES = frozenset(
     {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 )
+# Those of the Pod Security levels "baseline" and "restricted".
+_SELINUX_TYPES = frozenset({"container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
+_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _RESERVED_LABEL = re.compile(r"(^|\.|/)(gradatim\.dev|ray\.io|kueue\.x-k8s\.io|app\.kubernetes\.io)/")
 
 
@@ -185,6 +188,8 @@ def _metadata_problem(metadata: Any) -> str | None:
             return f"metadata.{part} is not an object of texts"
         if taken := [key for key in sorted(entries) if _RESERVED_LABEL.search(key)]:
             return f"metadata.{part}: {taken[0]} belongs to the platform"
+    if profiles := [key for key in sorted(metadata.get("annotations", {})) if key.startswith(_APPARMOR)]:
+        return f"metadata.annotations: {profiles[0]} must not be set; the node's default profile holds"
     return None
 
 
@@ -196,14 +201,26 @@ def _spec_problem(spec: Any) -> str | None:
             return f"spec.{name} has a field of its own: {_OWN_FIELDS[name]}"
         if name in _NEVER:
             return f"spec.{name} must not be set"
-    context = spec.get("securityContext", {})
-    if not isinstance(context, dict) or (unknown := sorted(context.keys() - _POD_SECURITY)):
-        what = f"securityContext.{unknown[0]}" if isinstance(context, dict) else "securityContext"
-        return f"spec.{what} must not be set; {', '.join(sorted(_POD_SECURITY))} may"
+    if (found := _security_problem(spec.get("securityContext", {}))) is not None:
+        return found
     for part in ("containers", "initContainers", "volumes"):
         if not _named(spec.get(part, [])):
             return f"spec.{part} is not a list of objects with different names"
     return _volumes_problem(spec.get("volumes", [])) or _containers_problem(spec)
+
+
+def _security_problem(context: Any) -> str | None:
+    if not isinstance(context, dict) or (unknown := sorted(context.keys() - _POD_SECURITY)):
+        what = f"securityContext.{unknown[0]}" if isinstance(context, dict) else "securityContext"
+        return f"spec.{what} must not be set; {', '.join(sorted(_POD_SECURITY))} may"
+    options = context.get("seLinuxOptions", {})
+    if not isinstance(options, dict) or not all(isinstance(v, str) for v in options.values()):
+        return "spec.securityContext.seLinuxOptions is not an object of texts"
+    if other := sorted(options.keys() - {"level", "type"}):
+        return f"spec.securityContext.seLinuxOptions.{other[0]} must not be set; level and type may"
+    if "type" in options and options["type"] not in _SELINUX_TYPES:
+        return f"spec.securityContext.seLinuxOptions.type must be one of {', '.join(sorted(_SELINUX_TYPES))}"
+    return None
 
 
 def _volumes_problem(volumes: list[dict[str, Any]]) -> str | None:

@@ -252,6 +252,11 @@ def container(**members: Any) -> Body:
     return {"spec": {"containers": [{"name": "ray"} | members]}}
 
 
+def selinux(**options: Any) -> Body:
+    """Return an overlay with SELinux options of the pod."""
+    return {"spec": {"securityContext": {"seLinuxOptions": options}}}
+
+
 REFUSED: list[tuple[str, Body, str]] = [
     ("something else than a pod", {"kind": "Pod"}, "kind is neither metadata nor spec"),
     ("a name of the pod", {"metadata": {"name": "x"}}, "metadata.name must not be set"),
@@ -274,6 +279,21 @@ REFUSED: list[tuple[str, Body, str]] = [
         "the root user",
         {"spec": {"securityContext": {"runAsUser": 0}}},
         "spec.securityContext.runAsUser must not be set",
+    ),
+    (
+        "another AppArmor profile",
+        {"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/ray": "unconfined"}}},
+        "metadata.annotations: container.apparmor.security.beta.kubernetes.io/ray must not be set",
+    ),
+    ("an SELinux type of no container", selinux(type="spc_t"), "seLinuxOptions.type must be one of container_engine_t"),
+    ("an empty SELinux type", selinux(type=""), "seLinuxOptions.type must be one of"),
+    ("an SELinux user", selinux(user="system_u"), "seLinuxOptions.user must not be set; level and type may"),
+    ("an SELinux role", selinux(role="sysadm_r"), "seLinuxOptions.role must not be set"),
+    ("an SELinux level that is no text", selinux(level=0), "seLinuxOptions is not an object of texts"),
+    (
+        "SELinux options that are a text",
+        {"spec": {"securityContext": {"seLinuxOptions": "spc_t"}}},
+        "seLinuxOptions is not an object of texts",
     ),
     ("a security context that is a text", {"spec": {"securityContext": "x"}}, "spec.securityContext must not be set"),
     ("a folder of the host", {"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}}, "v is a hostPath"),
@@ -299,5 +319,15 @@ def test_an_overlay_that_would_weaken_the_pods_is_refused_by_name(overlay: Body,
         profile(worker={"podTemplate": overlay})
 
 
-def test_a_harmless_overlay_is_taken() -> None:
-    assert overlay_problem(LARGE.runtime.kube_ray.worker.pod_template) is None  # type: ignore[union-attr]
+TAKEN: list[tuple[str, Body]] = [
+    ("the one of the golden manifests", LARGE.runtime.kube_ray.worker.pod_template),  # type: ignore[union-attr]
+    ("an SELinux level", selinux(level="s0:c123,c456")),
+    ("an SELinux type of containers", selinux(type="container_t")),
+    ("an SELinux type of virtual machines", selinux(type="container_kvm_t", level="s0")),
+    ("an annotation of somebody's", {"metadata": {"annotations": {"example.com/apparmor": "x"}}}),
+]
+
+
+@pytest.mark.parametrize("overlay", [r[1] for r in TAKEN], ids=[r[0] for r in TAKEN])
+def test_a_harmless_overlay_is_taken(overlay: Body) -> None:
+    assert overlay_problem(overlay) is None
