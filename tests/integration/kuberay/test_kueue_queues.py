@@ -45,7 +45,8 @@ async def test_an_attempt_waits_in_its_queue_runs_is_evicted_and_goes_on(k: Kube
     await k.tell(job, "Suspended")
     found = await k.watcher.until(key, lambda o: truth(o, "Queued")[0] == "True", "queued")
     assert (found["status"]["state"], truth(found, "Queued")) == ("Queued", ("True", "Pending"))
-    assert "Kueue has not taken it up yet" in condition(found, "Queued")["message"]
+    told = condition(found, "Queued")["message"]
+    assert ("Kueue has not taken it up yet" in told, "WorkloadPriorityClass high" in told) == (True, True)
 
     workload = await make_workload(k, job)
     await say(k, workload, ("QuotaReserved", "False", "Pending", "insufficient quota for cpu"))

@@ -122,6 +122,16 @@ ROWS: list[tuple[str, dict[str, Any], int | None, Queueing]] = [
 ]  # fmt: skip
 
 
+def test_a_missing_workload_is_explained_by_what_kueue_needs() -> None:
+    assert unseen("q", suspended=True).queued.message == (
+        "Kueue has not taken it up yet; it needs the integration ray.io/rayjob"
+    )
+    assert unseen("q", suspended=True, priority="high").queued.message == (
+        "Kueue has not taken it up yet; it needs the integration ray.io/rayjob and the WorkloadPriorityClass high"
+    )
+    assert unseen("q", suspended=False, priority="high") == unseen("q", suspended=False)
+
+
 @pytest.mark.parametrize(("body", "place", "expected"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
 def test_a_workload_says(body: dict[str, Any], place: int | None, expected: Queueing) -> None:
     assert queueing("q", body, place) == expected

@@ -16,7 +16,7 @@ from gradatim.operator.runtimes.queueing import Queueing, Said
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 WORKLOADS = Resource("kueue.x-k8s.io", "v1beta2", "workloads")
-VISIBILITY = Resource("visibility.kueue.x-k8s.io", "v1beta2", "localqueues")
+VISIBILITY = Resource("visibility.kueue.x-k8s.io", "v1beta2", "localqueues", tries=1)
 _NAME_LIMIT, _SHORT_LIMIT, _HASH_LENGTH = 253, 63, 5
 _TEXT_CHARS = 512
 _EXACT_PLACES = 10
@@ -38,10 +38,14 @@ def workload_name(job: str, uid: str, limit: int = _NAME_LIMIT) -> str:
     return f"{f'rayjob-{job}'[: limit - 1 - _HASH_LENGTH]}-{digest[:_HASH_LENGTH]}"
 
 
-def unseen(queue: str, *, suspended: bool) -> Queueing:
-    """Return how an attempt without a Workload that we can read stands: only `suspend` tells."""
+def unseen(queue: str, *, suspended: bool, priority: str | None = None) -> Queueing:
+    """Return how an attempt without a Workload that we can read stands: only `suspend` tells.
+
+    Kueue makes no Workload for a priority that has no WorkloadPriorityClass, and says so in its log only.
+    """
     if suspended:
-        return Queueing(queue, Said(True, "Pending", _UNSEEN), Said(False, "Pending"), _NEVER)
+        message = _UNSEEN + (f" and the WorkloadPriorityClass {priority}" if priority else "")
+        return Queueing(queue, Said(True, "Pending", message), Said(False, "Pending"), _NEVER)
     return Queueing(queue, Said(False, "Admitted"), Said(True, "Admitted"), _NEVER)
 
 
