@@ -27,10 +27,12 @@ from gradatim.operator.kubeapi import (
     ApiUnreachable,
     Body,
     Conflict,
+    InvalidName,
     KubeError,
     NotFound,
     Resource,
     error_of,
+    is_name,
     is_owned_by,
     ours,
     owner_reference,
@@ -48,10 +50,12 @@ __all__ = [
     "Body",
     "Conflict",
     "Credentials",
+    "InvalidName",
     "Kube",
     "KubeError",
     "NotFound",
     "Resource",
+    "is_name",
     "is_owned_by",
     "ours",
     "owner_reference",
@@ -61,7 +65,6 @@ logger = logging.getLogger(__name__)
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 RECENT_SECONDS = 1.0
 RECENT_ENTRIES = 4096
-PATIENCE = 3  # tries of a call that the server asks us to repeat
 # With spec and status left out an answer is a fraction of the object; a server that cannot leave them out sends the whole.
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -110,14 +113,16 @@ class Kube:
             self._info = info
         return self._session, info
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> Body:
-        """Return the object. Raises `NotFound`."""
-        return await self._call("GET", resource.path(namespace, name), resource.plural)
+    async def get(self, resource: Resource, namespace: str, name: str, subresource: str = "") -> Body:
+        """Return the object. Raises `NotFound`, also for what can be no name."""
+        if not name:
+            raise InvalidName(resource.plural, name)  # its path would be that of the collection
+        return await self._call("GET", resource.path(namespace, name, subresource), resource)
 
-    async def find(self, resource: Resource, namespace: str, name: str) -> Body | None:
-        """Return the object, or None when the server says it is not there."""
+    async def find(self, resource: Resource, namespace: str, name: str, subresource: str = "") -> Body | None:
+        """Return the object, or None when the server says it is not there, or nothing can have that name."""
         try:
-            return await self.get(resource, namespace, name)
+            return await self.get(resource, namespace, name, subresource)
         except NotFound:
             return None
 
@@ -157,7 +162,7 @@ class Kube:
                 params["continue"] = token
             try:
                 page = await self._call(
-                    "GET", resource.path(namespace), resource.plural, params=params, verb="LIST", headers=headers
+                    "GET", resource.path(namespace), resource, params=params, verb="LIST", headers=headers
                 )
             except KubeError as error:
                 if error.status != 410 or not token:
@@ -172,7 +177,7 @@ class Kube:
     async def create(self, resource: Resource, namespace: str, body: Body) -> Body:
         """POST. Raises `AlreadyExists`."""
         try:
-            return await self._call("POST", resource.path(namespace), resource.plural, body=body)
+            return await self._call("POST", resource.path(namespace), resource, body=body)
         except Conflict as error:
             raise AlreadyExists(error.status, error.api_reason, error.message) from error
 
@@ -184,7 +189,7 @@ class Kube:
         answer = await self._call(
             "PUT",
             path,
-            resource.plural,
+            resource,
             body={**body, "metadata": metadata},
             params=params,
             verb="PUT_STATUS",
@@ -198,7 +203,7 @@ class Kube:
         metadata = body["metadata"]
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
         path = resource.path(metadata.get("namespace", ""), metadata["name"])
-        return await self._call("PATCH", path, resource.plural, body=patch, headers=MERGE_PATCH, verb="PATCH")
+        return await self._call("PATCH", path, resource, body=patch, headers=MERGE_PATCH, verb="PATCH")
 
     async def delete(self, resource: Resource, body: Body, propagation: str = "Background") -> None:
         """Delete exactly the object that was read: uid and resourceVersion are preconditions. Absent is fine.
@@ -214,7 +219,7 @@ class Kube:
         }
         try:
             await self._call(
-                "DELETE", resource.path(metadata.get("namespace", ""), metadata["name"]), resource.plural, body=options
+                "DELETE", resource.path(metadata.get("namespace", ""), metadata["name"]), resource, body=options
             )
         except NotFound:
             return
@@ -223,7 +228,7 @@ class Kube:
         self,
         method: str,
         path: str,
-        plural: str,
+        resource: Resource,
         *,
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
@@ -232,7 +237,7 @@ class Kube:
     ) -> Body:
         sent = ({"Content-Type": "application/json"} if body is not None else {}) | dict(headers or {})
         refused = False
-        for attempt in range(1, PATIENCE + 1):
+        for attempt in range(1, resource.tries + 1):
             session, info = self._open(renew=refused)
             started = time.monotonic()
             try:
@@ -245,17 +250,17 @@ class Kube:
                     allow_redirects=False,
                 ) as response:
                     text = await response.text()
-                    self._observe(verb or method, plural, response.status, time.monotonic() - started)
+                    self._observe(verb or method, resource.plural, response.status, time.monotonic() - started)
                     if response.status < 300:
                         return parsed(text)
                     wait = retry_after(response)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                self._observe(verb or method, plural, 0, time.monotonic() - started)
+                self._observe(verb or method, resource.plural, 0, time.monotonic() - started)
                 raise ApiUnreachable(f"the API server did not answer {method} {path}: {error!r}") from error
-            if response.status == 401 and not refused:
+            if response.status == 401 and not refused and attempt < resource.tries:
                 refused = True
                 continue
-            if wait is None or attempt == PATIENCE:
+            if wait is None or attempt == resource.tries:
                 raise error_of(response.status, text, method, path)
             await asyncio.sleep(wait)
         raise AssertionError("unreachable")

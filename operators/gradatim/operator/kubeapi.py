@@ -6,8 +6,9 @@ Used by `kube`, which exports it, and by nobody else directly. Values and pure f
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import aiohttp
 
@@ -16,6 +17,9 @@ from gradatim.api.reasons import Reason
 from gradatim.operator.errors import OperatorError, TryLater
 
 Body = dict[str, Any]
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_NAME_CHARS = 253
 
 
 class KubeError(OperatorError):
@@ -31,6 +35,13 @@ class NotFound(KubeError):
     """404."""
 
 
+class InvalidName(NotFound):
+    """What was asked for has a name that no object can have, so it is not there. Nothing was sent."""
+
+    def __init__(self, what: str, name: object) -> None:
+        super().__init__(404, "InvalidName", f"{what} {str(name)[:100]!r} is no name of an object: not a DNS subdomain")
+
+
 class Conflict(KubeError):
     """409 or 422 on a precondition: somebody wrote in between."""
 
@@ -40,7 +51,7 @@ class AlreadyExists(KubeError):
 
 
 class ApiUnreachable(TryLater):
-    """No answer, or one that says later."""
+    """No answer, or one that says later. An answer that a write has failed is a `KubeError`: a webhook may be behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +61,16 @@ class Resource:
     group: str
     version: str
     plural: str
+    tries: int = 3  # of a call that the server asks us to repeat
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Return the URL path of the collection, the object or its subresource."""
+        """Return the URL path of the collection, the object or its subresource.
+
+        Raises `InvalidName`. Names come from what tenants write, and clients resolve dots and slashes: a path of parts could leave its namespace.
+        """
+        for what, part in (("namespace", namespace), (self.plural, name)):
+            if part and not is_name(part):
+                raise InvalidName(what, part)
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         parts = [root]
         if namespace:
@@ -63,6 +81,15 @@ class Resource:
         if subresource:
             parts.append(subresource)
         return "/".join(parts)
+
+
+def is_name(text: object) -> TypeGuard[str]:
+    """Return whether objects of the kinds that are read here can be called so: a DNS subdomain, RFC 1123.
+
+    >>> [is_name(text) for text in ("docs.v1", "../../victim/ragindices/docs", "a..b", "", None)]
+    [True, False, False, False, False]
+    """
+    return isinstance(text, str) and len(text) <= _NAME_CHARS and _NAME.fullmatch(text) is not None
 
 
 def ours(plural: str) -> Resource:
@@ -105,7 +132,7 @@ def error_of(status: int, text: str, method: str, path: str) -> OperatorError:
         return NotFound(status, reason, detail)
     if status == 409 or (status == 422 and "resourceVersion" in message):
         return Conflict(status, reason, detail)
-    if status == 429 or status >= 500:
+    if status in {429, 503} or (status >= 500 and method == "GET"):
         return ApiUnreachable(f"{status} {reason}: {detail}")
     return KubeError(status, reason, detail)
 

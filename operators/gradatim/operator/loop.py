@@ -19,9 +19,6 @@ from gradatim.operator.passes import Context, Reconciler
 from gradatim.operator.queue import Key, Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
-# A pass that ended so has not seen its object. Any other has, also one that failed for a dependency or was refused: one object that never
-# comes right must not keep the operator from ever being ready.
-UNSEEN = frozenset({"conflict", "unreachable"})
 CONFLICT_DELAY = 0.05  # seconds; somebody wrote in between, so read again
 
 
@@ -77,7 +74,8 @@ class Loop:
             finally:
                 self._wake()
                 self._measure(key, started, arrived, outcome)
-            if self.looked is not None and outcome not in UNSEEN:
+            if self.looked is not None and (outcome != "unreachable" or key in self.runs):
+                # However the pass ended after the object was read: one that never comes right must not keep the operator from being ready.
                 self.looked.add(key)
 
     async def _once(self, key: Key) -> str:
@@ -86,6 +84,11 @@ class Loop:
             if body is None:
                 self._gone(key)
                 return "gone"
+            if not _is(body, key):
+                logger.error("the API server gives another object for %s; nothing is done about it", key)
+                self._judge(key)
+                self.queue.done(key)
+                return "refused"
             body.setdefault("kind", "")
             self.runs[key] = (body["metadata"].get("uid", ""), run_name(body))
             result = await self.reconcilers[key.plural](self.context, key, body, clock.now())
@@ -153,6 +156,11 @@ class Loop:
         if self.context.dependents.news(key, told):
             for reader in self.context.dependents.readers(key):
                 self.queue.add(reader, lane)
+
+
+def _is(body: Body, key: Key) -> bool:
+    metadata = body.get("metadata") or {}
+    return (metadata.get("namespace") or "", metadata.get("name")) == (key.namespace, key.name)
 
 
 def run_name(body: Body) -> str:

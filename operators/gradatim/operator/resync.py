@@ -17,7 +17,8 @@ from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER
 from gradatim.operator import clock
 from gradatim.operator.applying import MANAGER
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
-from gradatim.operator.kube import CONFIG_MAPS, Body, KubeError, is_owned_by, ours
+from gradatim.operator.errors import OperatorError
+from gradatim.operator.kube import CONFIG_MAPS, Body, is_name, is_owned_by, ours
 from gradatim.operator.loop import Loop, run_name
 from gradatim.operator.queue import Key, Lane
 
@@ -94,12 +95,15 @@ class Resync:
         return body is not None and body["metadata"]["uid"] == uid and run_name(body) != metadata["name"]
 
     async def _sweep(self, item: Body) -> None:
-        """Remove one. Whoever may write ConfigMaps can have it refused, and that must not end the process: the next resync tries again."""
+        """Remove one. Whoever may write ConfigMaps can have it refused, and that must not end the process: the next resync tries again.
+
+        An API server that does not answer is noticed by the next page.
+        """
         name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
         try:
             await self._loop.context.kube.delete(CONFIG_MAPS, item)
             logger.info("removed stray ConfigMap %s", name)
-        except KubeError as error:
+        except OperatorError as error:
             logger.warning("stray ConfigMap %s stays for now: %s", name, error)
 
 
@@ -107,6 +111,7 @@ def owner_key(item: Body) -> Key | None:
     """Return the key of the object of ours that controls `item`, or None. Pure."""
     for reference in item["metadata"].get("ownerReferences", []):
         kind = next((k for k in KINDS if k.name == reference.get("kind")), None)
-        if reference.get("controller") and kind is not None:
-            return Key(kind.plural, item["metadata"].get("namespace", ""), reference["name"])
+        name = reference.get("name")  # whoever makes the ConfigMap writes it
+        if reference.get("controller") and kind is not None and is_name(name):
+            return Key(kind.plural, item["metadata"].get("namespace", ""), name)
     return None

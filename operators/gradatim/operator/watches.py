@@ -20,7 +20,7 @@ from gradatim.api.kinds import KINDS
 from gradatim.api.meta import API_VERSION, GROUP, LABEL_MANAGED_BY, VERSION
 from gradatim.operator.applying import MANAGER
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
-from gradatim.operator.kube import METADATA_ONLY, Credentials
+from gradatim.operator.kube import METADATA_ONLY, Credentials, is_name
 from gradatim.operator.loop import Loop
 from gradatim.operator.queue import Key
 from gradatim.operator.runtimes.kuberay import RAYJOBS
@@ -86,6 +86,9 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 70
     settings.watching.server_timeout = 300
     settings.watching.chunk_size = LIST_PAGE
+    # The handler's filter alone would have every RayJob of the cluster listed and sent.
+    rayjobs = RAYJOBS.group, RAYJOBS.version, RAYJOBS.plural
+    settings.watching.label_selectors[rayjobs] = ",".join(f"{k}={v}" for k, v in OURS.items())
     settings.process.ultimate_exiting_timeout = 20
     return settings
 
@@ -140,8 +143,11 @@ def _owners(loop: Loop) -> Callable[..., Any]:
         namespace = body["metadata"].get("namespace") or ""
         for reference in body["metadata"].get("ownerReferences", []):
             plural = _PLURALS.get(reference.get("kind", ""))
-            if reference.get("controller") and reference.get("apiVersion") == API_VERSION and plural is not None:
-                loop.queue.add(Key(plural, namespace, reference["name"]))
+            name = reference.get("name")  # whoever makes the RayJob writes it
+            if not reference.get("controller") or reference.get("apiVersion") != API_VERSION or not is_name(name):
+                continue
+            if plural is not None:
+                loop.queue.add(Key(plural, namespace, name))
 
     return enqueue
 

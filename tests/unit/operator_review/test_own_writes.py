@@ -24,7 +24,7 @@ async def waiting_after(during: Callable[[Loop], None], written: str | None, err
     """Run one pass in which `during` happens and return how many keys wait at its end."""
 
     async def find(*_: Any) -> Body:
-        return {"metadata": {"uid": "u", "resourceVersion": "1"}}
+        return {"metadata": {"namespace": KEY.namespace, "name": KEY.name, "uid": "u", "resourceVersion": "1"}}
 
     async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Outcome:
         del context, key, body, now
