@@ -1,0 +1,214 @@
+"""What the API server answers to the calls about a RayJob, and what becomes of it: who has to act, and whether it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import kopf
+import pytest
+from tests.support.kuberay_cases import PINNED
+
+from gradatim.api.build import RunIdentity, Surroundings, dataset_run_config, store_config
+from gradatim.api.computeprofile import ComputeProfileSpec
+from gradatim.api.dataset import DatasetSpec
+from gradatim.api.reasons import Reason
+from gradatim.api.run import RunObject
+from gradatim.operator import kube as module
+from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
+from gradatim.operator.kube import ApiUnreachable, Body, Kube
+from gradatim.operator.runtimes.base import Launch, Phase, Tenant
+from gradatim.operator.runtimes.kuberay import KubeRay
+from gradatim.operator.runtimes.kueue_places import QueuePlaces
+
+SPEC = {
+    "runtime": {"type": "kuberay", "kubeRay": {"image": PINNED, "rayVersion": "2.60.0"}},
+    "artifactStore": {"root": "s3://store/{namespace}/", "endpoint": "http://s3:9000", "workloadSecretName": "s"},
+}
+JOBS = "/apis/ray.io/v1/namespaces/team/rayjobs"
+PROFILE = "/apis/gradatim.dev/v1alpha1/computeprofiles/pods"
+Call = tuple[str, str]
+Answers = Callable[[str, str], tuple[int, Body]]
+
+
+class Api:
+    """A session without a network: answers calls and remembers them."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers, self.calls = answers, list[Call]()
+
+    def request(self, method: str, url: str, **_: Any) -> Any:
+        """Answer."""
+        path = url.removeprefix("http://api")
+        self.calls.append((method, path))
+        status, body = self.answers(method, path)
+
+        class Answer:
+            headers: dict[str, str] = {"Retry-After": "0"}  # noqa: RUF012
+
+            async def __aenter__(self) -> Any:
+                self.status = status
+                await asyncio.sleep(0)
+                return self
+
+            async def __aexit__(self, *_: Any) -> None:
+                return None
+
+            async def text(self) -> str:
+                return json.dumps(body)
+
+        return Answer()
+
+    async def close(self) -> None:
+        """Close."""
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], tuple[Kube, Api]]:
+    """Return a function that makes the calls on an API server which answers so."""
+
+    def made(answers: Answers) -> tuple[Kube, Api]:
+        api = Api(answers)
+        monkeypatch.setattr(module.aiohttp, "ClientSession", lambda **_: api)
+        monkeypatch.setattr(module.aiohttp, "TCPConnector", lambda **_: SimpleNamespace())
+        return Kube(lambda **_: kopf.ConnectionInfo(server="http://api")), api
+
+    return made
+
+
+def refusing(method: str, status: int, reason: str, message: str) -> Answers:
+    """Return answers of a server that has the profile and one RayJob of ours, and refuses this method."""
+
+    def answers(called: str, path: str) -> tuple[int, Body]:
+        if path == PROFILE:
+            return 200, {"metadata": {"name": "pods"}, "spec": SPEC}
+        if called == method:
+            return status, {"reason": reason, "message": message}
+        return 200, rayjob("u")
+
+    return answers
+
+
+def rayjob(uid: str, **status: Any) -> Body:
+    """Return an attempt's RayJob as it runs."""
+    owner = {"controller": True, "uid": uid, "kind": "Dataset", "name": "papers"}
+    metadata = {"name": "papers-1-a1", "namespace": "team", "uid": "j", "resourceVersion": "1"}
+    running = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}
+    return {"metadata": metadata | {"ownerReferences": [owner]}, "status": running | status}
+
+
+def runtime(kube: Kube) -> KubeRay:
+    """Return the runtime of the object `u`."""
+    return KubeRay(kube, Tenant("team", "u"), "pods", QueuePlaces(kube))
+
+
+def launch() -> Launch:
+    """Return the first attempt."""
+    spec = ComputeProfileSpec.model_validate(SPEC)
+    around = Surroundings(store=store_config(spec, "team"), vector_store=None, limits=spec.limits, secrets_path=None)
+    owner = RunObject(kind="Dataset", namespace="team", name="papers", uid="u", generation=1)
+    wanted = DatasetSpec.model_validate({"source": {"git": {"url": "https://git.local/a.git"}}})
+    config = dataset_run_config(RunIdentity(owner, "papers-1", 1), wanted, around)
+    text = config.model_dump_json(by_alias=True, exclude_none=True)
+    return Launch("papers-1-a1", "team", text, config.digest, uid="u", workers=1)
+
+
+RBAC = 'rayjobs.ray.io is forbidden: User "system:serviceaccount:g:g" cannot create resource "rayjobs" in API group'
+QUOTA = 'rayjobs.ray.io "papers-1-a1" is forbidden: exceeded quota: few, requested: count/rayjobs.ray.io=1, used: 5'
+WEBHOOK = 'admission webhook "rules.local" denied the request: no'
+POLICY = (
+    "rayjobs.ray.io \"papers-1-a1\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"
+)
+BROKEN = 'Internal error occurred: failed calling webhook "v.local": no endpoints available'
+ENDING = "unable to create new content in namespace team because it is being terminated"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind", "reason"),
+    [
+        pytest.param(403, RBAC, DependencyError, Reason.CREDENTIALS_REFUSED, id="the operator has no right to"),
+        pytest.param(401, "Unauthorized", DependencyError, Reason.CREDENTIALS_REFUSED, id="a token nobody knows"),
+        pytest.param(403, QUOTA, DependencyError, Reason.QUEUED, id="a quota that is used up"),
+        pytest.param(403, WEBHOOK, WillNeverWork, Reason.INVALID_SPEC, id="a webhook says no"),
+        pytest.param(400, WEBHOOK, WillNeverWork, Reason.INVALID_SPEC, id="a webhook says no its own way"),
+        pytest.param(403, POLICY, WillNeverWork, Reason.INVALID_SPEC, id="a policy says no"),
+        pytest.param(422, "spec.x: Invalid value", WillNeverWork, Reason.INVALID_SPEC, id="a manifest that is wrong"),
+        pytest.param(403, ENDING, DependencyError, Reason.RETRYING, id="a namespace that goes"),
+        pytest.param(500, BROKEN, DependencyError, Reason.RUNTIME_UNREACHABLE, id="a webhook that is away"),
+        pytest.param(504, "Timeout", DependencyError, Reason.RUNTIME_UNREACHABLE, id="a webhook that hangs"),
+        pytest.param(503, "no", ApiUnreachable, Reason.RETRYING, id="the server asks to come later"),
+        pytest.param(429, "no", ApiUnreachable, Reason.RETRYING, id="the server has too much to do"),
+    ],
+)
+async def test_a_rayjob_that_is_refused_says_who_has_to_act(
+    serve: Callable[[Answers], tuple[Kube, Api]], status: int, message: str, kind: type[Exception], reason: Reason
+) -> None:
+    kube, _ = serve(refusing("POST", status, "Why", message))
+    with pytest.raises((TryLater, WillNeverWork)) as refused:
+        await runtime(kube).submit(launch())
+    assert (type(refused.value), refused.value.reason) == (kind, reason)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("call", [KubeRay.stop, KubeRay.delete], ids=["stop", "delete"])
+async def test_a_deletion_that_a_webhook_breaks_is_the_runtimes_trouble(
+    serve: Callable[[Answers], tuple[Kube, Api]], call: Any
+) -> None:
+    kube, _ = serve(refusing("DELETE", 500, "InternalError", BROKEN))
+    with pytest.raises(DependencyError) as refused:
+        await call(runtime(kube), "papers-1-a1")
+    assert refused.value.dependency == "runtime"
+
+
+async def test_reads_that_fail_in_the_server_say_nothing(serve: Callable[[Answers], tuple[Kube, Api]]) -> None:
+    kube, _ = serve(refusing("GET", 500, "InternalError", "etcd"))
+    with pytest.raises(ApiUnreachable):
+        await runtime(kube).observe("papers-1-a1")
+
+
+async def test_somebody_elses_rayjob_under_the_name_holds_up_no_deletion_and_stays(
+    serve: Callable[[Answers], tuple[Kube, Api]],
+) -> None:
+    kube, api = serve(lambda *_: (200, rayjob("another")))
+    await runtime(kube).delete("papers-1-a1")
+    assert api.calls == [("GET", f"{JOBS}/papers-1-a1")]
+    with pytest.raises(WillNeverWork):
+        await runtime(kube).observe("papers-1-a1")
+
+
+@pytest.mark.parametrize("cluster", ["../../victim/rayclusters/c", "..", "c/status"])
+async def test_a_cluster_whose_name_is_a_path_is_not_read(
+    serve: Callable[[Answers], tuple[Kube, Api]], cluster: str
+) -> None:
+    job = rayjob("u", jobDeploymentStatus="Initializing", jobStatus="", rayClusterName=cluster)
+    kube, api = serve(lambda *_: (200, job))
+    assert (await runtime(kube).observe("papers-1-a1")).phase is Phase.PENDING
+    assert cluster not in await runtime(kube).logs("papers-1-a1", 1000)
+    assert set(api.calls) == {("GET", f"{JOBS}/papers-1-a1")}
+
+
+async def test_a_head_whose_name_is_a_path_is_not_read(serve: Callable[[Answers], tuple[Kube, Api]]) -> None:
+    job = rayjob("u", jobDeploymentStatus="Initializing", jobStatus="", rayClusterName="c")
+    head = {"metadata": {"name": "c"}, "status": {"head": {"podName": "../../victim/pods/p"}}}
+    kube, api = serve(lambda _, path: (200, head if "rayclusters" in path else job))
+    assert (await runtime(kube).observe("papers-1-a1")).phase is Phase.PENDING
+    assert [path for _, path in api.calls if "/pods" in path] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "place"),
+    [pytest.param(200, 3, id="it answers"), pytest.param(503, None, id="it asks to come later")],
+)
+async def test_who_waits_in_one_queue_asks_for_its_places_once(
+    serve: Callable[[Answers], tuple[Kube, Api]], status: int, place: int | None
+) -> None:
+    items = [{"metadata": {"name": "w"}, "positionInLocalQueue": 3}]
+    kube, api = serve(lambda *_: (status, {"items": items}))
+    places = QueuePlaces(kube)
+    assert await asyncio.gather(*(places.place("team", "q", "w") for _ in range(50))) == [place] * 50
+    assert await places.place("team", "q", "other") is None
+    root = "/apis/visibility.kueue.x-k8s.io/v1beta2/namespaces/team/localqueues"
+    assert api.calls == [("GET", f"{root}/q/pendingworkloads")]
