@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import kopf
 import pytest
 from tests.support.kuberay_cases import PINNED
@@ -17,7 +18,6 @@ from gradatim.api.computeprofile import ComputeProfileSpec
 from gradatim.api.dataset import DatasetSpec
 from gradatim.api.reasons import Reason
 from gradatim.api.run import RunObject
-from gradatim.operator import kube as module
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.kube import ApiUnreachable, Body, Kube
 from gradatim.operator.runtimes.base import Launch, Phase, Tenant
@@ -72,8 +72,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], tuple[Kube, Ap
 
     def made(answers: Answers) -> tuple[Kube, Api]:
         api = Api(answers)
-        monkeypatch.setattr(module.aiohttp, "ClientSession", lambda **_: api)
-        monkeypatch.setattr(module.aiohttp, "TCPConnector", lambda **_: SimpleNamespace())
+        monkeypatch.setattr(aiohttp, "ClientSession", lambda **_: api)
+        monkeypatch.setattr(aiohttp, "TCPConnector", lambda **_: SimpleNamespace())
         return Kube(lambda **_: kopf.ConnectionInfo(server="http://api")), api
 
     return made

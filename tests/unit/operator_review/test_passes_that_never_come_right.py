@@ -44,8 +44,8 @@ async def looked_at(reading: Exception | None, passing: Exception | None) -> boo
     loop.queue.add(KEY)
     measure = loop._measure
 
-    def note(*given: Any) -> None:
-        measure(*given)
+    def note(key: Key, started: float, arrived: float | None, outcome: str) -> None:
+        measure(key, started, arrived, outcome)
         ended.set()
 
     loop._measure = note  # type: ignore[method-assign]

@@ -1,12 +1,13 @@
 """One RayJob per attempt, run by KubeRay in the namespace of the object.
 
 Built by `opened` for one object at a time. A RayJob is created once and never changed: KubeRay passes no change on, and `suspend` is Kueue's.
-It is deleted in the foreground, so that it is seen until its pods are gone: "absent" means that nothing of the attempt can write any more.
+It is deleted in the foreground, so that it is seen until its RayCluster is gone; the pods have been told to end then, and may take their grace
+period.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
 
 from pydantic import ValidationError
 
@@ -15,7 +16,18 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig
 from gradatim.operator import clock
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
-from gradatim.operator.kube import AlreadyExists, Body, Conflict, Kube, KubeError, NotFound, Resource, is_owned_by, ours
+from gradatim.operator.kube import (
+    AlreadyExists,
+    Body,
+    Conflict,
+    Kube,
+    KubeError,
+    NotFound,
+    Resource,
+    is_name,
+    is_owned_by,
+    ours,
+)
 from gradatim.operator.runtimes import kueue
 from gradatim.operator.runtimes.base import Launch, Observed, Phase, Tenant
 from gradatim.operator.runtimes.kuberay_objects import DIGEST_ANNOTATION, rayjob
@@ -28,6 +40,9 @@ RAYCLUSTERS = Resource("ray.io", "v1", "rayclusters")
 PODS = Resource("", "v1", "pods")
 DELETE_TRIES = 3  # KubeRay writes the status of what we delete
 DELETE_DELAY = 3.0
+REFUSED_DELAY = 30.0  # seconds; somebody has to change something first
+_RBAC = re.compile(r'User "[^"]*" cannot ')
+_DENIED = re.compile("denied the request|ValidatingAdmissionPolicy")
 
 
 class KubeRay:
@@ -52,9 +67,9 @@ class KubeRay:
             if found["metadata"].get("annotations", {}).get(DIGEST_ANNOTATION) != launch.config_digest:
                 raise _foreign(launch.name) from error
         except KubeError as error:
-            if error.status in {400, 422}:
+            if error.status in {400, 422} or (error.status < 500 and _DENIED.search(error.message)):
                 message = (
-                    f"the API server refuses the RayJob; check runtime.kubeRay of the ComputeProfile: {error.message}"
+                    f"the cluster refuses the RayJob; check runtime.kubeRay of the ComputeProfile: {error.message}"
                 )
                 raise WillNeverWork(Reason.INVALID_SPEC, message[:900]) from error
             raise _fault(error) from error
@@ -81,7 +96,13 @@ class KubeRay:
         await self._remove(name, "Foreground")
 
     async def delete(self, name: str) -> None:
-        """Delete the RayJob with everything below it. Raises `DependencyError` while one that has not ended is still there."""
+        """Delete the RayJob with everything below it. Raises `DependencyError` while one that has not ended is still there.
+
+        Somebody else's RayJob under the name is none of ours, and stays.
+        """
+        job = await self._get(name)
+        if job is None or not is_owned_by(job, self._tenant.uid):
+            return
         if (await self.observe(name)).phase.terminal:
             await self._remove(name, "Background")  # nothing of it writes any more
             return
@@ -109,6 +130,8 @@ class KubeRay:
         """Return where the log is. Pods' logs are read by people with rights of their own, not through the operator."""
         job = await self._find(name)
         cluster = (job or {}).get("status", {}).get("rayClusterName")
+        if not is_name(cluster):
+            return f"attempt {name} has no pods"[:tail_bytes]
         return f"kubectl logs -n {self._tenant.namespace} -l ray.io/cluster={cluster},ray.io/node-type=head"[
             :tail_bytes
         ]
@@ -136,19 +159,23 @@ class KubeRay:
         message = f"ComputeProfile {self._profile!r} is gone; no attempt can start without it"
         raise DependencyError("runtime", message, reason=Reason.PROFILE_NOT_FOUND)
 
-    async def _find(self, name: str) -> dict[str, Any] | None:
+    async def _find(self, name: str) -> Body | None:
         """Return the RayJob if it is of this object. Raises `WillNeverWork` for a foreign one under the name."""
+        job = await self._get(name)
+        if job is not None and not is_owned_by(job, self._tenant.uid):
+            raise _foreign(name)
+        return job
+
+    async def _get(self, name: str) -> Body | None:
+        """Return the RayJob, whoever's it is."""
         try:
-            job: Body | None = await self._kube.get(RAYJOBS, self._tenant.namespace, name)
+            return await self._kube.get(RAYJOBS, self._tenant.namespace, name)
         except NotFound as error:
             if not error.api_reason:
                 raise _absent() from error
             return None
         except KubeError as error:
             raise _fault(error) from error
-        if job is not None and not is_owned_by(job, self._tenant.uid):
-            raise _foreign(name)
-        return job
 
     async def _queueing(self, job: Body, queue: str) -> Queueing:
         """Read the Workload by the name that Kueue gives it, and its place where Kueue tells it. Neither is needed for anything else."""
@@ -175,7 +202,12 @@ def _absent() -> DependencyError:
 def _fault(error: KubeError) -> DependencyError:
     if error.status == 404:
         return _absent()
-    if error.status in {401, 403}:
-        message = f"the API server refuses: {error.message}"
-        return DependencyError("runtime", message[:900], reason=Reason.CREDENTIALS_REFUSED, delay=30.0)
-    return DependencyError("runtime", f"the API server refuses: {error.message}"[:900])
+    message = f"the API server refuses: {error.message}"[:900]
+    if error.status == 401 or (error.status == 403 and _RBAC.search(error.message)):
+        return DependencyError("runtime", message, reason=Reason.CREDENTIALS_REFUSED, delay=REFUSED_DELAY)
+    if error.status == 403 and "exceeded quota" in error.message:
+        message = f"it waits for room in the namespace's ResourceQuota: {error.message}"[:900]
+        return DependencyError("runtime", message, reason=Reason.QUEUED, delay=REFUSED_DELAY)
+    if error.status == 403:
+        return DependencyError("runtime", message, reason=Reason.RETRYING, delay=REFUSED_DELAY)
+    return DependencyError("runtime", message)
