@@ -54,17 +54,28 @@ def test_nobody_but_the_operator_writes_status(installed: Installed, index: Body
     assert write_status(installed, index, OPERATOR).status_code == 200
 
 
-def test_the_operator_changes_finalizers_and_nothing_else(installed: Installed, index: Body) -> None:
+def test_the_operator_changes_its_finalizer_and_nothing_else(installed: Installed, index: Body) -> None:
     path = f"{TEAM}/ragindices/policies"
+    ours, others = "gradatim.dev/cleanup", "example.com/keep"
+    installed.api.call("PATCH", path, {"metadata": {"finalizers": [others]}}, content=MERGE).raise_for_status()
 
     def patch(body: Body) -> tuple[int, bool]:
         answer = installed.api.call("PATCH", path, body, user=OPERATOR, dry=True, content=MERGE)
-        return answer.status_code, "changes finalizers only" in answer.text
+        return answer.status_code, "changes its finalizer only" in answer.text
 
-    assert patch({"metadata": {"finalizers": ["gradatim.dev/cleanup"]}}) == (200, False)
+    assert patch({"metadata": {"finalizers": [others, ours]}}) == (200, False)
+    assert patch({"metadata": {"finalizers": [ours]}}) == (403, True)
+    assert patch({"metadata": {"finalizers": [others, "example.com/more"]}}) == (403, True)
+    owner = {"apiVersion": "v1", "kind": "Secret", "name": "gone", "uid": "gone"}
+    assert patch({"metadata": {"ownerReferences": [owner]}}) == (403, True)
     assert patch({"spec": {"suspend": True}}) == (403, True)
     assert patch({"metadata": {"labels": {"a": "c"}}}) == (403, True)
     assert patch({"metadata": {"annotations": {"gradatim.dev/requested-at": "now"}}}) == (403, True)
+    both = {"metadata": {"finalizers": [ours, others]}}
+    installed.api.call("PATCH", path, both, content=MERGE).raise_for_status()
+    assert patch({"metadata": {"finalizers": [others]}}) == (200, False)
+    assert patch({"metadata": {"finalizers": None}}) == (403, True)
+    installed.api.call("PATCH", path, {"metadata": {"finalizers": None}}, content=MERGE).raise_for_status()
 
 
 @pytest.mark.parametrize(
@@ -113,6 +124,30 @@ def test_nobody_forges_or_changes_the_inputs_of_a_run(installed: Installed, inde
     stripped = api.call("PATCH", f"{MAPS}/kept", unlabelled, user="editor", dry=True, content=MERGE)
     assert (stripped.status_code, said in stripped.text) == (403, True)
     assert api.call("DELETE", f"{MAPS}/kept", user="editor").status_code == 200
+
+
+def test_the_inputs_of_a_run_may_be_written_back_unchanged(installed: Installed, index: Body) -> None:
+    api, path = installed.api, f"{MAPS}/written-back"
+    body = frozen(index, name="written-back", annotations={"a": "b"}) | {
+        "immutable": False,
+        "binaryData": {"x": "eA=="},
+    }
+    assert api.call("POST", MAPS, body, user=OPERATOR).status_code == 201
+    found = api.get(path)
+
+    def put(metadata: Body | None = None, **members: Any) -> int:
+        changed = found | members | {"metadata": found["metadata"] | (metadata or {})}
+        return api.call("PUT", path, changed, user="editor", dry=True).status_code
+
+    assert put() == 200
+    assert put(data={"config.json": "{} "}) == 403
+    assert put(binaryData={"x": "eQ=="}) == 403
+    assert put(immutable=True) == 403
+    assert put({"labels": LABELS | {"a": "b"}}) == 403
+    assert put({"annotations": {}}) == 403
+    assert put({"ownerReferences": []}) == 403
+    assert put({"finalizers": ["example.com/keep"]}) == 403
+    assert api.call("DELETE", path, user="editor").status_code == 200
 
 
 @pytest.mark.parametrize("policy", ["Background", "Orphan"])
