@@ -91,7 +91,7 @@ class Admin:
 
     def _established(self, crd: Mapping[str, Any]) -> bool:
         answer = self._client.get(_path(crd))
-        conditions = answer.json().get("status", {}).get("conditions", []) if answer.is_success else []
+        conditions = (answer.json().get("status", {}).get("conditions") or []) if answer.is_success else []
         if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
             return False
         # Established comes a moment before the handler is in place.
