@@ -16,7 +16,7 @@ from gradatim.operator.runtimes.queueing import Queueing, Said
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 WORKLOADS = Resource("kueue.x-k8s.io", "v1beta2", "workloads")
-VISIBILITY = Resource("visibility.kueue.x-k8s.io", "v1beta2", "localqueues")
+VISIBILITY = Resource("visibility.kueue.x-k8s.io", "v1beta2", "localqueues", tries=1)
 _NAME_LIMIT, _SHORT_LIMIT, _HASH_LENGTH = 253, 63, 5
 _TEXT_CHARS = 512
 _EXACT_PLACES = 10
