@@ -91,6 +91,8 @@ class Loop:
                 return "refused"
             body.setdefault("kind", "")
             self.runs[key] = (body["metadata"].get("uid", ""), run_name(body))
+            if self.looked is not None and (profile := slot_of(body)):
+                self.context.slots.take(key, profile)  # now, since the pass may end before it counts its Run itself
             result = await self.reconcilers[key.plural](self.context, key, body, clock.now())
         except Conflict:
             self._judge(key)
@@ -161,6 +163,14 @@ class Loop:
 def _is(body: Body, key: Key) -> bool:
     metadata = body.get("metadata") or {}
     return (metadata.get("namespace") or "", metadata.get("name")) == (key.namespace, key.name)
+
+
+def slot_of(body: Body) -> str:
+    """Return the profile in which the object's active Run holds a slot, or an empty text."""
+    status = body.get("status") or {}
+    profile = (status.get("store") or {}).get("profile", "")
+    active = run_name(body) and not status["run"].get("done")
+    return profile if active and isinstance(profile, str) else ""
 
 
 def run_name(body: Body) -> str:

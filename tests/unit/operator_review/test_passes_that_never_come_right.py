@@ -73,6 +73,32 @@ async def test_what_was_read_has_been_looked_at(
     assert await looked_at(reading, passing) is looked
 
 
+@pytest.mark.parametrize(
+    ("status", "active"),
+    [
+        pytest.param({"run": {"name": "one-1"}, "store": {"profile": "p"}}, 1, id="a Run is active"),
+        pytest.param({"run": {"name": "one-1", "done": True}, "store": {"profile": "p"}}, 0, id="its Run is over"),
+        pytest.param({"store": {"profile": "p"}}, 0, id="it has no Run"),
+        pytest.param({"run": {"name": "one-1"}}, 0, id="its Run has no profile yet"),
+        pytest.param(None, 0, id="it has no status"),
+    ],
+)
+async def test_an_active_run_holds_its_slot_although_no_pass_over_it_is_finished(
+    status: Body | None, active: int
+) -> None:
+    async def find(*_: Any) -> Body:
+        return {"metadata": {"namespace": KEY.namespace, "name": KEY.name, "uid": "u"}, "status": status}
+
+    async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Outcome:
+        raise SILENT
+
+    context: Any = SimpleNamespace(kube=SimpleNamespace(find=find), metrics=Metrics(), wake=[], slots=Slots())
+    loop = Loop(context, WorkQueue(), {"datasets": reconcile})
+    loop.queue.add(KEY)
+    assert await loop._once(await loop.queue.take()) == "unreachable"
+    assert context.slots.active("p") == active
+
+
 async def test_a_stray_whose_deletion_is_not_answered_stays() -> None:
     asked: list[str] = []
 

@@ -50,7 +50,7 @@ async def test_who_is_to_be_woken_is_woken_in_turn_also_by_a_pass_that_fails() -
         raise TryLater("the store is down", 60.0)
 
     async def find(*_: Any) -> dict[str, Any]:
-        return {"metadata": {}}
+        return {"metadata": {"namespace": ONE.namespace, "name": ONE.name}}
 
     context: Any = SimpleNamespace(wake=[], slots=Slots(), kube=SimpleNamespace(find=find), metrics=Metrics())
     loop = Loop(context, WorkQueue(), {"datasets": reconcile})
@@ -77,7 +77,7 @@ async def test_the_lag_of_an_event_that_arrives_during_a_pass_ends_with_the_next
         return Outcome()
 
     async def find(*_: Any) -> dict[str, Any]:
-        return {"metadata": {}}
+        return {"metadata": {"namespace": ONE.namespace, "name": ONE.name}}
 
     metrics = Metrics()
     context: Any = SimpleNamespace(wake=[], slots=Slots(), kube=SimpleNamespace(find=find), metrics=metrics)
