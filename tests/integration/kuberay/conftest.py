@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from gradatim.platform import PlatformState
 @pytest.fixture(scope="session")
 def kuberay_platform(servers_dir: Path) -> Iterator[PlatformState]:
     """Servers on which nobody else makes objects, because the operators under test watch every namespace."""
-    with shared_platform(servers_dir / "kuberay-servers", API_SERVER, "kuberay") as state:
+    own = os.environ.get("PYTEST_XDIST_WORKER", "")  # operators of two workers would take each other's objects
+    with shared_platform(servers_dir / f"kuberay-servers{own}", API_SERVER, "kuberay") as state:
         yield state
 
 

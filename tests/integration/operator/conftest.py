@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,8 +18,9 @@ COMPONENTS = API_SERVER | {Component.WEAVIATE}
 
 @pytest.fixture(scope="session")
 def operator_platform(servers_dir: Path) -> Iterator[PlatformState]:
-    """Servers on which nobody else makes objects, because the operators under test watch every namespace."""
-    with shared_platform(servers_dir / "operator-servers", frozenset(COMPONENTS), "operator") as state:
+    """Servers on which nobody else makes objects, another worker neither, because the operators under test watch every namespace."""
+    own = os.environ.get("PYTEST_XDIST_WORKER", "")
+    with shared_platform(servers_dir / f"operator-servers{own}", frozenset(COMPONENTS), "operator") as state:
         yield state
 
 
