@@ -246,6 +246,11 @@ def test_the_api_server_refuses_the_unknown_and_limits_the_operator(apiserver: P
             assert [nobody.get(path).status_code for path in ("/api/v1/namespaces", "/version", "/readyz")] == [401] * 3
         with kube(apiserver, "operator") as operator:
             group = "/apis/gradatim.dev/v1alpha1"
+            foreign = "/api/v1/namespaces/rights/configmaps"
+            deadline = time.monotonic() + 30  # an admission policy counts a moment after it was made
+            while operator.post(foreign, params={"dryRun": "All"}, json={"metadata": {"name": "run"}}).is_success:
+                assert time.monotonic() < deadline, "the policies are not in force"
+                time.sleep(0.2)
             calls = {
                 "read all indices": operator.get(f"{group}/ragindices"),
                 "read profiles": operator.get(f"{group}/computeprofiles"),
