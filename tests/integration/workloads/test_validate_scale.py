@@ -56,7 +56,7 @@ def _measured(run: DatasetRun, folder: Path) -> tuple[int, int]:
 
 
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
-    small, large = 8_000, 40_000
+    small, large = 20_000, 52_000  # the smaller one fills a block already
     peaks = []
     for name, rows in (("small", small), ("large", large)):
         found, peak = _measured(_dataset(tmp_path / name, rows), tmp_path)
