@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_RUN
+from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_RUN, MANAGER
 from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig, StopRequest, attempt_name, control_path
 from gradatim.api.runstatus import RunStatus, StoreIdentity
@@ -21,8 +21,6 @@ from gradatim.operator.observing import CONFIG_KEY, read_frozen
 from gradatim.operator.runs.model import Kill, RequestStop, RunAction, Submit
 from gradatim.operator.runtimes.base import Launch, Tenant
 from gradatim.operator.stores.artifacts import ArtifactStore
-
-MANAGER = "gradatim-operator"
 
 
 @dataclass(slots=True)

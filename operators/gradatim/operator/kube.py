@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import aiohttp
 import kopf
 
-from gradatim.api.meta import FIELD_MANAGER
+from gradatim.api.meta import MANAGER
 from gradatim.operator.kubeapi import (
     CONFIG_MAPS,
     EVENTS,
@@ -185,7 +185,7 @@ class Kube:
         """Replace the status of `body`, which carries the resourceVersion that was read; return the new metadata. Raises `Conflict`."""
         metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}  # the server keeps its own
         path = resource.path(metadata.get("namespace", ""), metadata["name"], "status")
-        params = {"fieldManager": FIELD_MANAGER}
+        params = {"fieldManager": MANAGER}
         answer = await self._call(
             "PUT",
             path,

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from gradatim.api.kinds import KINDS
-from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER
+from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER
 from gradatim.operator import clock
-from gradatim.operator.applying import MANAGER
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
 from gradatim.operator.errors import OperatorError
-from gradatim.operator.kube import CONFIG_MAPS, Body, is_name, is_owned_by, ours
+from gradatim.operator.kube import CONFIG_MAPS, Body, is_owned_by, ours
 from gradatim.operator.loop import Loop, run_name
+from gradatim.operator.owners import owner_key
 from gradatim.operator.queue import Key, Lane
 
 logger = logging.getLogger(__name__)
@@ -105,13 +105,3 @@ class Resync:
             logger.info("removed stray ConfigMap %s", name)
         except OperatorError as error:
             logger.warning("stray ConfigMap %s stays for now: %s", name, error)
-
-
-def owner_key(item: Body) -> Key | None:
-    """Return the key of the object of ours that controls `item`, or None. Pure."""
-    for reference in item["metadata"].get("ownerReferences", []):
-        kind = next((k for k in KINDS if k.name == reference.get("kind")), None)
-        name = reference.get("name")  # whoever makes the ConfigMap writes it
-        if reference.get("controller") and kind is not None and is_name(name):
-            return Key(kind.plural, item["metadata"].get("namespace", ""), name)
-    return None

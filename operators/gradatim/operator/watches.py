@@ -17,18 +17,17 @@ import aiohttp
 import kopf
 
 from gradatim.api.kinds import KINDS
-from gradatim.api.meta import API_VERSION, GROUP, LABEL_MANAGED_BY, VERSION
-from gradatim.operator.applying import MANAGER
+from gradatim.api.meta import GROUP, LABEL_MANAGED_BY, MANAGER, VERSION
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
-from gradatim.operator.kube import METADATA_ONLY, Credentials, is_name
+from gradatim.operator.kube import METADATA_ONLY, Credentials
 from gradatim.operator.loop import Loop
+from gradatim.operator.owners import owner_key
 from gradatim.operator.queue import Key
 from gradatim.operator.runtimes.kuberay import RAYJOBS
 
 TOKEN_LIFE = 60.0  # seconds; the kubelet rotates projected tokens well before they expire
 METADATA_PLURALS = frozenset(k.plural for k in KINDS) - DEPENDED_UPON | {RAYJOBS.plural}
 OURS = {LABEL_MANAGED_BY: MANAGER}
-_PLURALS = {k.name: k.plural for k in KINDS if k.namespaced}
 LIST_PAGE = 500
 RENEWAL = 1.0  # seconds between readings however many calls are refused
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -140,14 +139,9 @@ def _owners(loop: Loop) -> Callable[..., Any]:
     """Return the handler for what our objects own. Where KubeRay is not installed there is nothing to watch, and attempts are polled."""
 
     async def enqueue(body: kopf.Body, **_: Any) -> None:
-        namespace = body["metadata"].get("namespace") or ""
-        for reference in body["metadata"].get("ownerReferences", []):
-            plural = _PLURALS.get(reference.get("kind", ""))
-            name = reference.get("name")  # whoever makes the RayJob writes it
-            if not reference.get("controller") or reference.get("apiVersion") != API_VERSION or not is_name(name):
-                continue
-            if plural is not None:
-                loop.queue.add(Key(plural, namespace, name))
+        owner = owner_key(dict(body))
+        if owner is not None:
+            loop.queue.add(owner)
 
     return enqueue
 

@@ -15,7 +15,7 @@ from gradatim.api.base import ReadModel, Short, Timestamp, map_list
 GROUP = "gradatim.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
-FIELD_MANAGER = "gradatim-operator"
+MANAGER = "gradatim-operator"  # as field manager and in the label managed-by
 FINALIZER = f"{GROUP}/cleanup"
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"

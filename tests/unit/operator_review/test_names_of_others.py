@@ -15,9 +15,9 @@ from gradatim.operator.dependents import Dependents
 from gradatim.operator.kube import CONFIG_MAPS, Body, InvalidName, Kube, NotFound, Resource, ours
 from gradatim.operator.loop import Loop
 from gradatim.operator.metrics import Metrics
+from gradatim.operator.owners import owner_key
 from gradatim.operator.passes import Context, Outcome
 from gradatim.operator.queue import Key, WorkQueue
-from gradatim.operator.resync import owner_key
 from gradatim.operator.slots import Slots
 
 KEY = Key("ragindices", "team", "docs")

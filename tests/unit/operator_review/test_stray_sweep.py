@@ -19,7 +19,13 @@ OLD = "2020-01-01T00:00:00Z"
 
 def config_map(name: str, owner: str, *, owned: bool = True) -> Body:
     """Return a ConfigMap that bears our labels."""
-    reference = {"controller": True, "uid": owner, "kind": "Dataset", "name": "one"}
+    reference = {
+        "controller": True,
+        "uid": owner,
+        "apiVersion": "gradatim.dev/v1alpha1",
+        "kind": "Dataset",
+        "name": "one",
+    }
     metadata = {"name": name, "namespace": "team", "labels": {"gradatim.dev/owner": owner}, "creationTimestamp": OLD}
     return {"metadata": metadata | {"ownerReferences": [reference] if owned else []}}
 

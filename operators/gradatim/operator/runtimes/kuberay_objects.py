@@ -12,16 +12,16 @@ from typing import Any
 
 from gradatim.api.computeprofile import ComputeProfileSpec
 from gradatim.api.kuberay import RAY_CONTAINER, KubeRayRuntime, PodGroup
-from gradatim.api.meta import API_VERSION, LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_RUN
+from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_RUN, MANAGER
 from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig
 from gradatim.operator.errors import WillNeverWork
+from gradatim.operator.kube import owner_reference
 from gradatim.operator.runtimes.base import Launch
 from gradatim.operator.runtimes.kuberay_mounts import CONFIG_FILE, CONFIG_FOLDER, TMP, Mount, head_mounts, tmp
 from gradatim.operator.runtimes.kueue import PRIORITY_LABEL, QUEUE_LABEL
 
 Body = dict[str, Any]
-MANAGER = "gradatim-operator"
 DIGEST_ANNOTATION = "gradatim.dev/config-digest"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 WORKLOADS = ("validate", "index")
@@ -82,14 +82,7 @@ def rayjob(launch: Launch, config: RunConfig, profile: ComputeProfileSpec) -> Bo
             "labels": labels | _queue_labels(pods, config),
             "annotations": {DIGEST_ANNOTATION: launch.config_digest},
             "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": owner.kind,
-                    "name": owner.name,
-                    "uid": owner.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
+                owner_reference({"kind": owner.kind, "metadata": {"name": owner.name, "uid": owner.uid}})
             ],
         },
         # Kueue's from here on: it sets it to false when it admits, and to true when it evicts.
