@@ -15,8 +15,7 @@ import yaml
 from prometheus_client import Counter, Histogram
 
 from gradatim.api.kinds import KINDS
-from gradatim.api.meta import LABEL_MANAGED_BY
-from gradatim.api.meta import MANAGER
+from gradatim.api.meta import LABEL_MANAGED_BY, MANAGER
 from gradatim.operator.metrics import Metrics
 from gradatim.operator.settings import load
 from gradatim.platform import objects
