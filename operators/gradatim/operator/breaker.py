@@ -27,7 +27,7 @@ class Rules:
 
     timeouts: int = 3
     pause: float = 5.0
-    longest: float = 60.0
+    longest: float = 30.0
     places: int = 6
     slow: float = 2.0
 

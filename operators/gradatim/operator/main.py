@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 
 import kopf
+import uvloop
 
 from gradatim.operator import computeprofile, dataset, ragindex, serving, watches
 from gradatim.operator.dependents import Dependents
@@ -166,4 +167,4 @@ def main(env: Mapping[str, str]) -> int:
     )
     logging.getLogger("kopf").setLevel(logging.WARNING)
     sys.setrecursionlimit(RECURSION_LIMIT)
-    return asyncio.run(run(settings))
+    return uvloop.run(run(settings))

@@ -80,7 +80,6 @@ async def _hangs(call: Call) -> Answer | None:
     return None
 
 
-@pytest.mark.xfail(strict=False, reason="cleaning up after the hang sometimes takes longer than a minute: open")
 async def test_a_weaviate_that_hangs_holds_up_nobody_who_does_not_use_it(
     operator_platform: PlatformState, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from gradatim.operator.ragindex import plan as planning
 from gradatim.operator.ragindex.model import Aliases, World
 from gradatim.operator.ragindex.plan import IGNORED, Plan, plan
 from gradatim.operator.ragindex.status import status
-from gradatim.operator.ragindex.versions import HISTORY, stale_in
+from gradatim.operator.ragindex.versions import HISTORY, removable, stale_in
 from gradatim.operator.runs.model import Evidence
 from gradatim.operator.runs.triggers import spec_digest
 from gradatim.operator.runtimes.base import Observed
@@ -399,6 +399,24 @@ def test_losses(given: World, expected: str | None) -> None:
     if decision.start is not None:
         assert decision.start.index_inputs is not None
         assert decision.start.index_inputs.force
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        pytest.param([version(2), version(1)], False, id="nothing is retired"),
+        pytest.param([version(2), version(1, retired_at=ago(599))], False, id="its grace goes on"),
+        pytest.param([version(2), version(1, retired_at=ago(600))], True, id="its grace is over"),
+        pytest.param(
+            [version(2), version(1, retired_at=ago(900), collection_dropped=True)], False, id="its collection is gone"
+        ),
+        pytest.param(
+            [version(n, retired_at=ago(1)) for n in range(HISTORY)], True, id="status has no room for another one"
+        ),
+    ],
+)
+def test_all_aliases_are_listed_only_where_a_version_may_go(history: list[IndexVersion], *, expected: bool) -> None:
+    assert removable(history, 600, NOW) is expected
 
 
 def test_staleness_counts_from_the_last_check() -> None:

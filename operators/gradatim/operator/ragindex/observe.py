@@ -16,9 +16,12 @@ Trouble = tuple[Reason, str]
 
 
 async def aliases(
-    edges: Edges, identity: StoreIdentity | None, alias: str, status: RAGIndexStatus
+    edges: Edges, identity: StoreIdentity | None, alias: str, status: RAGIndexStatus, *, every: bool
 ) -> tuple[Aliases, list[Trouble]]:
-    """Return the alias as read. Nothing is asked before a first version exists."""
+    """Return the alias as read, and with `every` what all others lead to: a list that grows with the store.
+
+    Nothing is asked before a first version exists.
+    """
     if identity is None or not status.history:
         return Aliases(), []
     try:
@@ -26,8 +29,7 @@ async def aliases(
         at = await store.alias(alias)
         wanted = status.promotion.collection if status.promotion else None
         present = None if wanted is None else await store.exists(wanted)
-        retiring = any(v.retired_at is not None and not v.collection_dropped for v in status.history)
-        pointed = frozenset((await store.aliases()).values()) if retiring else frozenset[str]()
+        pointed = frozenset((await store.aliases()).values()) if every else frozenset[str]()
     except DependencyError as error:
         return Aliases(), [(error.reason, error.message)]
     return Aliases(collection=at, present=present, pointed_at=pointed, known=True), []

@@ -27,7 +27,7 @@ from gradatim.operator.ragindex import observe
 from gradatim.operator.ragindex.model import World
 from gradatim.operator.ragindex.plan import Plan, plan, refs
 from gradatim.operator.ragindex.status import status
-from gradatim.operator.ragindex.versions import stale_in
+from gradatim.operator.ragindex.versions import removable, stale_in
 from gradatim.operator.reading import InvalidSpecError, typed, typed_status
 from gradatim.operator.runs.model import Evidence
 from gradatim.operator.writing import add_finalizer, fence, has_finalizer, write
@@ -78,7 +78,8 @@ async def _pass(
         if held.conflict is not None:
             raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
         evidence = await observing.evidence(context.edges, identity, tenant_of(body), known.run, held.config)
-    seen, troubles = await observe.aliases(context.edges, identity, alias, known)
+    doubtful = removable(known.history, spec.versions.drop_after_seconds, now)
+    seen, troubles = await observe.aliases(context.edges, identity, alias, known, every=doubtful)
     world = World(
         index=index,
         status=known,

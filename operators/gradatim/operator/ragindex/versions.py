@@ -7,8 +7,9 @@ dropping, then dropped. So nobody can pin one whose removal may have begun, wher
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gradatim.api import gates
 from gradatim.api.ragindex import IndexVersion, Promotion
@@ -147,6 +148,12 @@ def promotion(world: World, desired: IndexVersion | None) -> tuple[Promotion | N
     if world.aliases.known and world.aliases.collection != desired.collection and world.aliases.present is not False:
         return recorded, desired.collection
     return recorded, None
+
+
+def removable(history: Sequence[IndexVersion], grace: float, now: datetime) -> bool:
+    """Return whether a version may go in this pass, so that it matters who else points at it: its grace is over, or no room is left."""
+    held = [v for v in history if v.retired_at is not None and not v.collection_dropped]
+    return bool(held) and (len(history) >= HISTORY or any(since(v.retired_at, now) >= grace for v in held))
 
 
 @dataclass(frozen=True, slots=True)
