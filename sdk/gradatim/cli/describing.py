@@ -72,6 +72,7 @@ def _versions(status: Body) -> None:
     section("Active", {k: v for k, v in active.items() if not isinstance(v, list | dict)})
     _rows("Metrics", ("name", "value", "low", "high", "samples"), active.get("metrics"))
     _rows("Gates", ("name", "passed", "reason", "message"), active.get("gates"))
+    section("Adoption", status.get("adoption") or {})
     section("Candidate", status.get("candidate") or {})
     _rows("History", ("label", "digest", "documents", "chunks", "rows", "passed", "created"), status.get("history"))
 

@@ -18,7 +18,7 @@ from gradatim.api.build import (
 )
 from gradatim.api.ragindex import IndexVersion, Promotion, RAGIndex
 from gradatim.api.reasons import Reason
-from gradatim.api.run import PreviousVersion, RunConfig, RunObject
+from gradatim.api.run import PreviousVersion, RunConfig, RunObject, canonical_digest
 from gradatim.api.runstatus import RunStatus
 from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.profiles import usable
@@ -59,13 +59,29 @@ def refs(index: RAGIndex) -> list[str]:
     return index_refs(index.spec)
 
 
+def adopting(world: World) -> str | None:
+    """Return the uid that vectors are adopted from, None without one.
+
+    The field counts until a first version serves. From then on it is what the first build was given: nothing that is written there later
+    starts a Run, and neither does its removal.
+    """
+    found = world.status.adoption if world.status.active is not None else world.index.spec.versions.adopt_from
+    return None if found is None else found.uid
+
+
+def wanted_digest(world: World) -> str:
+    """Return the digest of what a Run of now depends on."""
+    digest, uid = spec_digest(world.index.spec, IGNORED), adopting(world)
+    return digest if uid is None else canonical_digest({"spec": digest, "adoptFrom": uid})
+
+
 def known_of(world: World) -> Known:
     """Return what decides about a new Run."""
     spec, status = world.index.spec, world.status
     follow = spec.refresh is not None and spec.refresh.on_change and not world.around.block
     return Known(
         metadata=world.index.metadata,
-        spec_digest=spec_digest(spec, IGNORED),
+        spec_digest=wanted_digest(world),
         run=status.run,
         schedule=understood(spec.refresh, world.now)[0],
         last_tick=status.last_tick,
