@@ -58,13 +58,31 @@ def _cell(value: object) -> str:
 
 def _run(status: Body) -> None:
     run, progress = status.get("run") or {}, status.get("progress") or {}
-    section("Run", {"name": run.get("name"), "trigger": run.get("trigger"), "done": _cell(run.get("done"))})
+    section(
+        "Run",
+        {
+            "name": run.get("name"),
+            "trigger": run.get("trigger"),
+            "done": _cell(run.get("done")),
+            "cost": _cost(run.get("cost")),
+        },
+    )
     section("Progress", {k: progress.get(k) for k in ("stage", "percent", "step", "total", "etaSeconds", "message")})
     _rows(
         "Attempts",
         ("number", "outcome", "failure", "reason", "startedAt", "finishedAt", "message"),
         run.get("attempts"),
     )
+
+
+def _cost(cost: Body | None) -> str | None:
+    """Return a Run's cost in words: amounts are texts with four decimals."""
+    if not cost:
+        return None
+    hours = [f"{cost.get('cpuHours')} CPU hours"]
+    if float(cost.get("acceleratorHours") or 0):
+        hours.append(f"{cost['acceleratorHours']} accelerator hours")
+    return f"{cost.get('amount')} {cost.get('currency')} ({', '.join(hours)})"
 
 
 def _versions(status: Body) -> None:

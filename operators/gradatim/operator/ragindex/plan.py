@@ -24,6 +24,7 @@ from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.profiles import usable
 from gradatim.operator.ragindex import versions
 from gradatim.operator.ragindex.model import World
+from gradatim.operator.runs.cost import priced
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Trigger
 from gradatim.operator.runs.schedule import next_tick, understood
@@ -131,6 +132,7 @@ def plan(world: World, settings: RunSettings) -> Plan:
             extra=lost,
         ),
     )
+    decision = priced(decision, status.run, world.around.profile, world.evidence.config)
     history, built, gate_failure = versions.with_result(world, decision)
     desired, problem = versions.desired(history, pin.digest if pin else None)
     history = versions.retired(history, desired, spec.versions.keep, frozenset(status.in_use_by), rfc3339(world.now))
