@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,14 @@ WANTED = Wanted(ENCODER, 2, normalize=True)
 RESOLVED = canonical_digest("resolved")
 
 
-def context(root: Path) -> RunContext:
+def context(root: Path, name: str = "handbook") -> RunContext:
     spec = {
         "sources": [{"name": "docs", "source": {"path": "file:///docs"}}],
         "embedding": {"model": {"uri": "file:///m"}},
     }
     config = RunConfig(
         workload="index",
-        object=RunObject(kind="RAGIndex", namespace="n", name="handbook", uid=NEW),
+        object=RunObject(kind="RAGIndex", namespace="n", name=name, uid=NEW),
         run="r",
         attempt=1,
         index=RAGIndexSpec.model_validate(spec),
@@ -180,6 +181,12 @@ def test_only_finished_versions_of_that_name_and_uid_count(tmp_path: Path) -> No
     (tmp_path / written(ctx).file("manifest.json")).unlink()
     message = failure(ctx)
     assert f"file://{tmp_path}/{FOLDER} has no finished version" in message
+
+
+def test_a_folder_that_was_copied_to_another_store_and_name_lends_as_before(tmp_path: Path) -> None:
+    written(context(tmp_path / "old"), "abc")
+    shutil.copytree(tmp_path / "old" / FOLDER, tmp_path / "new" / "ragindex" / "manual" / OLD)
+    assert taken(open_adopted(context(tmp_path / "new", "manual"), OLD, WANTED), "abcx") == "abc"
 
 
 def test_a_link_out_of_the_store_is_not_followed(tmp_path: Path) -> None:
