@@ -58,7 +58,7 @@ async def test_a_lost_index_is_made_anew_and_the_old_one_is_left_alone_to_the_en
 
     b.instant.script(f"{ns}.one", collectionObjects=2, content="1", chunks=40, adopted=38)
     key = await b.apply(adopting(b, ns, uid))
-    body = await b.current(key)
+    body = await b.watcher.until(key, lambda o: o["metadata"]["uid"] != uid and kstatus(o) == "Current", "Current anew")
     run = body["status"]["run"]["name"]
     config = await inputs(b, key, run)
     assert config["indexInputs"]["adoptFrom"] == uid
