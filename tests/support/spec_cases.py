@@ -21,6 +21,7 @@ Manifest = dict[str, Any]
 REMOVED = object()
 SHA = "sha256:" + "0" * 64
 COMMIT = "a" * 40
+UID = "3f2a9c01-77de-4b7c-9d54-2f1f5a1e0c11"
 
 # What no path may hold, written as it would be in one.
 ODD = {
@@ -195,7 +196,7 @@ FULL: Mapping[str, Manifest] = {
                 ],
             },
             "refresh": _SCHEDULE | {"onChange": True, "maxStalenessSeconds": 100, "strategy": "blueGreen"},
-            "versions": {"keep": 3, "pin": {"digest": SHA}, "dropAfterSeconds": 10},
+            "versions": {"keep": 3, "pin": {"digest": SHA}, "adoptFrom": {"uid": UID}, "dropAfterSeconds": 10},
             "tenancy": {"enabled": True, "field": "team"},
             "compute": _COMPUTE,
             "retry": {"maxRetries": 1},
@@ -679,6 +680,25 @@ WRITTEN: tuple[Case, ...] = (
         "strategy inPlace keeps no versions",
     ),
     Case("a pin is a digest", "RAGIndex", {"versions.pin": {"digest": "v3"}}, "spec.versions.pin.digest"),
+    Case("vectors are adopted from a uid", "RAGIndex", {"versions.adoptFrom": {"uid": UID}}),
+    Case(
+        "a uid to adopt from may come later and go",
+        "RAGIndex",
+        {"versions": {}},
+        before={"versions.adoptFrom": {"uid": UID}},
+    ),
+    Case("adoption needs a uid", "RAGIndex", {"versions.adoptFrom": {}}, "spec.versions.adoptFrom.uid"),
+    *(
+        Case(f"a uid is no {told}", "RAGIndex", {"versions.adoptFrom": {"uid": uid}}, "spec.versions.adoptFrom.uid")
+        for told, uid in {
+            "way up": "../../other/3f2a9c01-77de-4b7c-9d541",
+            "path": "3f2a9c01/77de/4b7c/9d54/2f1f5a1e0c11",
+            "name": "handbook",
+            "uid in capitals": UID.upper(),
+            "uid and more": UID + "0",
+            "encoded way up": "3f2a9c01-77de-4b7c-9d54-%2e%2e%2f0c11",
+        }.items()
+    ),
     Case("a cut-off comes once", "RAGIndex", {"evaluation": {"k": [5, 5]}}, "k"),
     *(Case(f"a {kind} with every field is right", kind, manifest["spec"]) for kind, manifest in FULL.items()),
 )

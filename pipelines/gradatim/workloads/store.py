@@ -123,6 +123,13 @@ class ArtifactStore:
             raise NotFound(f"{path} is not in the artifact store")
         return int(info.size)
 
+    def modified(self, path: str) -> float:
+        """Return when a file was written, in seconds since the epoch; raises NotFound."""
+        info = self.filesystem.get_file_info(self.full(path))
+        if info.type != fs.FileType.File:
+            raise NotFound(f"{path} is not in the artifact store")
+        return float(info.mtime_ns or 0) / 1e9
+
     def read(self, path: str, limit: int | None = None) -> bytes:
         """Return a file's content. Raises NotFound, and StoreError when it is larger than `limit` bytes."""
         with self.open_input(path) as stream:

@@ -120,10 +120,12 @@ FREE_FORM = {"x-kubernetes-preserve-unknown-fields": True}
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 FIELD = r"^[A-Za-z_][A-Za-z0-9_]*$"
+UID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"  # as every API server makes them
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
 FieldName = Annotated[str, Field(min_length=1, max_length=63, pattern=FIELD)]
+Uid = Annotated[str, Field(min_length=36, max_length=36, pattern=UID)]
 Short = Annotated[str, Field(max_length=253)]
 Text = Annotated[str, Field(max_length=1024)]
 Uri = Annotated[str, Field(min_length=1, max_length=2048)]

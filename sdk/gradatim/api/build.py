@@ -90,14 +90,17 @@ def index_run_config(
     _same_kind(identity, "RAGIndex")
     if around.vector_store is None:
         raise BuildError("an index needs a vector store: set spec.vectorStore of the ComputeProfile")
+    adopt = None if previous is not None else adopted_uid(spec, identity.object.uid)
+    # The inputs say what is adopted: a field that no longer counts must not reach a workload that does not know it.
+    versions = spec.versions.model_copy(update={"adopt_from": None})
     return RunConfig(
         workload="index",
         object=identity.object,
         run=identity.run,
         attempt=identity.attempt,
-        index=spec.model_copy(update={"suspend": False}),
+        index=spec.model_copy(update={"suspend": False, "versions": versions}),
         index_inputs=IndexInputs(
-            collection_prefix=collection_prefix(identity.object.uid), previous=previous, force=force
+            collection_prefix=collection_prefix(identity.object.uid), previous=previous, adopt_from=adopt, force=force
         ),
         datasets=_resolved(index_refs(spec), around.datasets),
         suite=_suite(spec.validation, around.suite),
@@ -107,6 +110,16 @@ def index_run_config(
         secrets_path=around.secrets_path,
         deadline_seconds=min(spec.active_deadline_seconds, around.limits.max_run_seconds),
     ).sealed()
+
+
+def adopted_uid(spec: RAGIndexSpec, own: str) -> str | None:
+    """Return the uid that `versions.adoptFrom` names, None without it. Raises `BuildError` for the object's own."""
+    found = spec.versions.adopt_from
+    if found is not None and found.uid == own:
+        raise BuildError(
+            f"versions.adoptFrom.uid {own} is this object's own uid; name the object that is gone, or remove the field"
+        )
+    return None if found is None else found.uid
 
 
 def collection_prefix(uid: str) -> str:

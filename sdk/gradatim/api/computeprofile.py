@@ -139,7 +139,7 @@ class VectorStore(ApiModel):
 
 
 class Pricing(ApiModel):
-    """What compute costs, for estimates."""
+    """What compute costs, for the figure in `status.run.cost`."""
 
     accelerator_hour: DecimalAmount = Field(default="0", description="Price of one accelerator for one hour.")
     cpu_hour: DecimalAmount = Field(default="0", description="Price of one CPU for one hour.")

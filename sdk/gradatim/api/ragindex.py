@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gradatim.api.base import SET, ApiModel, Digest, FieldName, Flag, ReadModel, Seconds, map_list, rules
+from gradatim.api.base import SET, ApiModel, Digest, FieldName, Flag, ReadModel, Seconds, Uid, map_list, rules
 from gradatim.api.common import Compute, Gate, Retry, Schedule, Validation
 from gradatim.api.indexing import (
     Chunking,
@@ -24,11 +24,13 @@ from gradatim.api.indexing import (
     VectorIndex,
 )
 from gradatim.api.meta import ObjectMeta
-from gradatim.api.ragindexstatus import Candidate, IndexVersion, Promotion, RAGIndexStatus
+from gradatim.api.ragindexstatus import Adoption, Candidate, IndexVersion, Promotion, RAGIndexStatus
 from gradatim.api.retrieval import Diversity, Recency, Rerank, Retrieval
 from gradatim.api.sources import NamedSource, Source
 
 __all__ = [
+    "AdoptFrom",
+    "Adoption",
     "Candidate",
     "ChunkStrategy",
     "Chunking",
@@ -116,6 +118,12 @@ class Pin(ApiModel):
     digest: Digest = Field(description="Digest of a version in status.history.")
 
 
+class AdoptFrom(ApiModel):
+    """Take vectors from what an index of this namespace and name left in the artifact store before it was lost."""
+
+    uid: Uid = Field(description="metadata.uid of the object that is gone; its artifacts are read and never changed.")
+
+
 class Versions(ApiModel):
     """How many finished versions stay and which one serves."""
 
@@ -123,6 +131,10 @@ class Versions(ApiModel):
         default=2, description="Finished versions kept, the active one included."
     )
     pin: Pin | None = None
+    adopt_from: AdoptFrom | None = Field(
+        default=None,
+        description="Until a first version serves, builds take the vectors of unchanged texts from there; ignored afterwards.",
+    )
     drop_after_seconds: Seconds = Field(
         default=600, description="Time between a version's retirement and the removal of its collection."
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gradatim.api.base import SET, Count, Digest, Name, ReadModel, Short, Text, Timestamp, map_list
+from gradatim.api.base import SET, Count, Digest, Name, ReadModel, Short, Text, Timestamp, Uid, map_list
 from gradatim.api.meta import Conditions, ObservedGeneration, State
 from gradatim.api.runstatus import (
     GateVerdicts,
@@ -72,6 +72,15 @@ class Promotion(ReadModel):
     decided_at: Timestamp = Field(description="When it was decided.")
 
 
+class Adoption(ReadModel):
+    """What came of `versions.adoptFrom`. It stays once a version serves, whatever becomes of the field."""
+
+    uid: Uid = Field(description="The object whose vectors are taken.")
+    run: Short | None = Field(default=None, description="The Run that took them; absent until one has.")
+    chunks: Count | None = Field(default=None, description="Chunks whose vector came from there.")
+    embedded: Count | None = Field(default=None, description="Texts that this Run had to embed all the same.")
+
+
 class RAGIndexStatus(ReadModel):
     """What the operator observed."""
 
@@ -88,6 +97,7 @@ class RAGIndexStatus(ReadModel):
     active: IndexVersion | None = Field(default=None, description="The version that the alias was found to point at.")
     candidate: Candidate | None = None
     promotion: Promotion | None = None
+    adoption: Adoption | None = None
     history: Annotated[list[IndexVersion], Field(max_length=10, json_schema_extra=map_list("digest"))] = Field(
         default_factory=list, description="Finished versions, newest first."
     )

@@ -71,6 +71,7 @@ class Reason(StrEnum):
     EVALUATION_FAILED = "EvaluationFailed"
     NAME_CONFLICT = "NameConflict"
     PIN_NOT_FOUND = "PinNotFound"
+    ADOPTION_FAILED = "AdoptionFailed"
     STRATEGY_REFUSED = "StrategyRefused"
     SECRET_REFUSED = "SecretRefused"  # noqa: S105 - a reason, not a secret
     SUSPENDED = "Suspended"

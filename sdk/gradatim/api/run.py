@@ -15,9 +15,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from gradatim.api.base import ApiModel, Count, Digest, ReadModel, Short, Text, Timestamp
+from gradatim.api.base import ApiModel, Count, Digest, ReadModel, Short, Text, Timestamp, Uid
 from gradatim.api.computeprofile import Limits
 from gradatim.api.dataset import DatasetSpec, SplitSize
 from gradatim.api.ragindex import RAGIndexSpec
@@ -87,7 +87,17 @@ class IndexInputs(ApiModel):
         description="Every collection of this object starts so; the rest is the artifact digest's first ten characters."
     )
     previous: PreviousVersion | None = None
+    adopt_from: Uid | None = Field(
+        default=None,
+        description="An object of this name that is gone: its finished artifacts lend vectors, nothing else.",
+    )
     force: bool = Field(default=False, description="Build although nothing changed (a requested rerun).")
+
+    @model_validator(mode="after")
+    def _first_build(self) -> IndexInputs:
+        if self.adopt_from is not None and self.previous is not None:
+            raise ValueError("adoptFrom is for builds without a previous version")
+        return self
 
 
 class RunConfig(ApiModel):
@@ -228,6 +238,7 @@ class IndexOutput(ReadModel):
     chunks: Count
     rejected: Count = 0
     reused_vectors: Count = 0
+    adopted_vectors: Count = 0
     embedded: Count = 0
     metrics: Metrics = Field(default_factory=list)
 

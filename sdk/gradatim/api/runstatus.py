@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gradatim.api.base import ATOMIC, Count, ReadModel, Short, Text, Timestamp, map_list
+from gradatim.api.base import ATOMIC, Count, Currency, ReadModel, Short, Text, Timestamp, map_list
 
 
 class Outcome(StrEnum):
@@ -88,6 +88,20 @@ class Attempt(ReadModel):
     resumed_at: Timestamp | None = Field(default=None, description="When it last left a queue.")
 
 
+class RunCost(ReadModel):
+    """What the attempts of a Run held, and what that cost at the prices of the profile when it ended. No bill: pods outlive attempts.
+
+    Time counts from when the runtime first knew an attempt to its end, without time in queues; on a standing cluster a worker is a CPU.
+    """
+
+    amount: Annotated[str, Field(max_length=32)] = Field(description="Hours times prices.")
+    currency: Currency = Field(description="ISO 4217 code, from the profile.")
+    cpu_hours: Annotated[str, Field(max_length=32)] = Field(description="CPUs times hours, over all attempts.")
+    accelerator_hours: Annotated[str, Field(max_length=32)] = Field(
+        default="0.0000", description="Accelerators times hours, over all attempts."
+    )
+
+
 class RunStatus(ReadModel):
     """The active or last Run of an object."""
 
@@ -107,6 +121,9 @@ class RunStatus(ReadModel):
     not_before: Timestamp | None = Field(default=None, description="When the next attempt may be recorded.")
     done: bool = Field(default=False, description="No further attempt follows.")
     succeeded: bool = Field(default=False, description="It is done and brought a result.")
+    cost: RunCost | None = Field(
+        default=None, description="What it cost, once it is done; absent where the profile names no prices."
+    )
 
 
 class ExpectationResult(ReadModel):

@@ -58,7 +58,15 @@ def _cell(value: object) -> str:
 
 def _run(status: Body) -> None:
     run, progress = status.get("run") or {}, status.get("progress") or {}
-    section("Run", {"name": run.get("name"), "trigger": run.get("trigger"), "done": _cell(run.get("done"))})
+    section(
+        "Run",
+        {
+            "name": run.get("name"),
+            "trigger": run.get("trigger"),
+            "done": _cell(run.get("done")),
+            "cost": _cost(run.get("cost")),
+        },
+    )
     section("Progress", {k: progress.get(k) for k in ("stage", "percent", "step", "total", "etaSeconds", "message")})
     _rows(
         "Attempts",
@@ -67,11 +75,22 @@ def _run(status: Body) -> None:
     )
 
 
+def _cost(cost: Body | None) -> str | None:
+    """Return a Run's cost in words: amounts are texts with four decimals."""
+    if not cost:
+        return None
+    hours = [f"{cost.get('cpuHours')} CPU hours"]
+    if float(cost.get("acceleratorHours") or 0):
+        hours.append(f"{cost['acceleratorHours']} accelerator hours")
+    return f"{cost.get('amount')} {cost.get('currency')} ({', '.join(hours)})"
+
+
 def _versions(status: Body) -> None:
     active = status.get("active") or {}
     section("Active", {k: v for k, v in active.items() if not isinstance(v, list | dict)})
     _rows("Metrics", ("name", "value", "low", "high", "samples"), active.get("metrics"))
     _rows("Gates", ("name", "passed", "reason", "message"), active.get("gates"))
+    section("Adoption", status.get("adoption") or {})
     section("Candidate", status.get("candidate") or {})
     _rows("History", ("label", "digest", "documents", "chunks", "rows", "passed", "created"), status.get("history"))
 

@@ -88,8 +88,9 @@ def _print_details(outcome: LocalOutcome) -> None:
         click.echo(f"  {counts.rows} rows, {counts.rejected} rejected, {counts.duplicates} duplicates: {counts.uri}")
     if result.index is not None:
         built = result.index
+        adopted = f", {built.adopted_vectors} of them adopted" if built.adopted_vectors else ""
         click.echo(
-            f"  {built.documents} documents, {built.chunks} chunks ({built.reused_vectors} vectors reused),"
+            f"  {built.documents} documents, {built.chunks} chunks ({built.reused_vectors} vectors reused{adopted}),"
             f" collection {built.collection}"
         )
         if built.metrics:

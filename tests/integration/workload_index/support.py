@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.support.platform import WeaviateServer
 
+from gradatim.api.build import collection_prefix
 from gradatim.api.computeprofile import Limits
 from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.api.run import (
@@ -55,12 +56,12 @@ class Bench:
     root: Path
     server: WeaviateServer
     spec: dict[str, Any] = field(default_factory=dict)
-    uid: str = field(default_factory=lambda: uuid.uuid4().hex)
+    uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     runs: int = 0
 
     @property
     def prefix(self) -> str:
-        return f"G{self.uid[:10]}_"
+        return collection_prefix(self.uid)
 
     @property
     def corpus(self) -> Path:
@@ -76,7 +77,7 @@ class Bench:
 
     def config(
         self, *, previous: RunResult | None = None, run: str | None = None, attempt_number: int = 1, force: bool = False,
-        server: WeaviateServer | None = None, **changes: Any,
+        server: WeaviateServer | None = None, adopt_from: str | None = None, **changes: Any,
     ) -> RunConfig:  # fmt: skip
         """Return a sealed config; `changes` replace members of the spec."""
         secrets = self.root / "secrets" / "weaviate"
@@ -97,7 +98,9 @@ class Bench:
             run=run,
             attempt=attempt_number,
             index=RAGIndexSpec.model_validate({**base, **self.spec, **changes}),
-            index_inputs=IndexInputs(collection_prefix=self.prefix, previous=previous_of(previous), force=force),
+            index_inputs=IndexInputs(
+                collection_prefix=self.prefix, previous=previous_of(previous), adopt_from=adopt_from, force=force
+            ),
             store=StoreConfig(root=f"file://{self.root}/store/"),
             vector_store=VectorStoreConfig(
                 endpoint=chosen.endpoint, grpc_endpoint=chosen.grpc_endpoint, secret_name="weaviate"

@@ -19,6 +19,7 @@ from gradatim.api.computeprofile import ComputeProfileSpec, Limits
 from gradatim.api.dataset import DatasetSpec
 from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.api.run import (
+    IndexInputs,
     PreviousVersion,
     ResolvedDataset,
     RunObject,
@@ -68,6 +69,38 @@ def test_index_config_holds_only_the_datasets_it_names_and_the_collection_prefix
     }
     assert config.deadline_seconds == 1000
     assert config.digest == config_digest(config)
+
+
+OLD = "b7d0c1aa-0000-4b7c-9d54-2f1f5a1e0c12"
+
+
+def adopting(uid: str) -> RAGIndexSpec:
+    return INDEX.model_copy(update={"versions": INDEX.versions.model_validate({"keep": 3, "adoptFrom": {"uid": uid}})})
+
+
+def test_a_first_build_is_told_what_it_adopts_from_and_a_later_one_is_not() -> None:
+    first = index_run_config(identity("RAGIndex"), adopting(OLD), AROUND)
+    assert first.index_inputs is not None
+    assert first.index is not None
+    assert first.index_inputs.to_manifest() == {
+        "collectionPrefix": "Gf84025a1eb_",
+        "adoptFrom": OLD,
+        "force": False,
+    }
+    assert first.index.versions.to_manifest() == {"keep": 3, "dropAfterSeconds": 600}
+    previous = PreviousVersion(digest=DIGEST, uri="file:///s/v1/", collection="G1_2")
+    for uid in (OLD, UID):
+        later = index_run_config(identity("RAGIndex"), adopting(uid), AROUND, previous=previous)
+        plain = INDEX.model_copy(update={"versions": INDEX.versions.model_validate({"keep": 3})})
+        assert later == index_run_config(identity("RAGIndex"), plain, AROUND, previous=previous), "the field is ignored"
+
+
+def test_an_object_cannot_adopt_from_itself_and_nothing_is_adopted_beside_a_previous_version() -> None:
+    with pytest.raises(BuildError, match=f"adoptFrom.uid {UID} is this object's own uid; name the object that is gone"):
+        index_run_config(identity("RAGIndex"), adopting(UID), AROUND)
+    previous = PreviousVersion(digest=DIGEST, uri="file:///s/v1/", collection="G1_2")
+    with pytest.raises(ValueError, match="adoptFrom is for builds without a previous version"):
+        IndexInputs(collection_prefix="G0123456789_", previous=previous, adopt_from=OLD)
 
 
 def test_all_attempts_of_a_run_and_both_sides_of_a_suspension_share_one_digest() -> None:

@@ -15,6 +15,7 @@ from gradatim.api.runstatus import RunStatus
 from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.observing import Surrounding
 from gradatim.operator.profiles import usable
+from gradatim.operator.runs.cost import priced
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Evidence, Trigger
 from gradatim.operator.runs.schedule import next_tick, understood
@@ -112,6 +113,7 @@ def plan(world: World, settings: RunSettings) -> Plan:
             settings=settings,
         ),
     )
+    decision = priced(decision, world.status.run, world.around.profile, world.evidence.config)
     new = _version(decision)
     run = decision.step.run
     removal = _removal(_history(world, new), world.now, idle=run is None or run.done)

@@ -18,12 +18,13 @@ from gradatim.api.build import (
 )
 from gradatim.api.ragindex import IndexVersion, Promotion, RAGIndex
 from gradatim.api.reasons import Reason
-from gradatim.api.run import PreviousVersion, RunConfig, RunObject
+from gradatim.api.run import PreviousVersion, RunConfig, RunObject, canonical_digest
 from gradatim.api.runstatus import RunStatus
 from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.profiles import usable
 from gradatim.operator.ragindex import versions
 from gradatim.operator.ragindex.model import World
+from gradatim.operator.runs.cost import priced
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Trigger
 from gradatim.operator.runs.schedule import next_tick, understood
@@ -59,13 +60,29 @@ def refs(index: RAGIndex) -> list[str]:
     return index_refs(index.spec)
 
 
+def adopting(world: World) -> str | None:
+    """Return the uid that vectors are adopted from, None without one.
+
+    The field counts until a first version serves. From then on it is what the first build was given: nothing that is written there later
+    starts a Run, and neither does its removal.
+    """
+    found = world.status.adoption if world.status.active is not None else world.index.spec.versions.adopt_from
+    return None if found is None else found.uid
+
+
+def wanted_digest(world: World) -> str:
+    """Return the digest of what a Run of now depends on."""
+    digest, uid = spec_digest(world.index.spec, IGNORED), adopting(world)
+    return digest if uid is None else canonical_digest({"spec": digest, "adoptFrom": uid})
+
+
 def known_of(world: World) -> Known:
     """Return what decides about a new Run."""
     spec, status = world.index.spec, world.status
     follow = spec.refresh is not None and spec.refresh.on_change and not world.around.block
     return Known(
         metadata=world.index.metadata,
-        spec_digest=spec_digest(spec, IGNORED),
+        spec_digest=wanted_digest(world),
         run=status.run,
         schedule=understood(spec.refresh, world.now)[0],
         last_tick=status.last_tick,
@@ -115,6 +132,7 @@ def plan(world: World, settings: RunSettings) -> Plan:
             extra=lost,
         ),
     )
+    decision = priced(decision, status.run, world.around.profile, world.evidence.config)
     history, built, gate_failure = versions.with_result(world, decision)
     desired, problem = versions.desired(history, pin.digest if pin else None)
     history = versions.retired(history, desired, spec.versions.keep, frozenset(status.in_use_by), rfc3339(world.now))

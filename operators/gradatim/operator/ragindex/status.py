@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from gradatim.api.ragindex import Candidate, IndexVersion, RAGIndexStatus
+from gradatim.api.ragindex import Adoption, Candidate, IndexVersion, RAGIndexStatus
 from gradatim.api.reasons import ConditionType, Reason
-from gradatim.api.run import RunResult
-from gradatim.api.runstatus import Metrics, StoreIdentity
+from gradatim.api.run import IndexOutput, RunResult
+from gradatim.api.runstatus import Metrics, RunStatus, StoreIdentity
 from gradatim.operator import jobstatus
 from gradatim.operator.clock import rfc3339, since
 from gradatim.operator.conditions import Verdict, clipped, find, merged, reason_of
 from gradatim.operator.dataset.status import sources_verdict
 from gradatim.operator.jobstatus import Facts
 from gradatim.operator.ragindex.model import World
-from gradatim.operator.ragindex.plan import Plan
+from gradatim.operator.ragindex.plan import Plan, adopting
 from gradatim.operator.ragindex.versions import stale_in
 from gradatim.operator.runs.lifecycle import Block, Decision
 from gradatim.operator.settings import RunSettings
@@ -82,6 +82,7 @@ def status(
             "active": active,
             "candidate": _candidate(plan),
             "promotion": plan.promotion,
+            "adoption": _adoption(world, step.run, result),
             "history": history,
             "versions_built": plan.built,
             "run": step.run,
@@ -181,7 +182,7 @@ def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]
         elif good:
             found[ConditionType.DATA_VALID] = Verdict(ConditionType.DATA_VALID, True, Reason.NOT_REQUESTED)
         built_reason = Reason.UNCHANGED if result.outcome == "Unchanged" else Reason.SUCCEEDED
-        message = "" if result.index is None else f"{result.index.chunks} chunks, {result.index.embedded} embedded anew"
+        message = "" if result.index is None else _built(result.index, _adopted_by(world))
         found[ConditionType.BUILT] = Verdict(
             ConditionType.BUILT, good, built_reason if good else step.reason, message if good else step.message
         )
@@ -196,6 +197,27 @@ def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]
         if find(world.status.conditions, kind) is None and kind not in found:
             found[kind] = Verdict(kind, None, Reason.PENDING)
     return list(found.values())
+
+
+def _built(output: IndexOutput, adopted_from: str | None) -> str:
+    text = f"{output.chunks} chunks, {output.embedded} embedded anew"
+    return text if adopted_from is None else f"{text}, {output.adopted_vectors} with vectors of {adopted_from}"
+
+
+def _adopted_by(world: World) -> str | None:
+    """Return the uid that the active Run was told to adopt from, as its frozen inputs say."""
+    inputs = world.evidence.config.index_inputs if world.evidence.config is not None else None
+    return None if inputs is None else inputs.adopt_from
+
+
+def _adoption(world: World, run: RunStatus | None, result: RunResult | None) -> Adoption | None:
+    uid, known = adopting(world), world.status.adoption
+    if uid is None:
+        return None
+    if run is not None and result is not None and result.index is not None and _adopted_by(world) == uid:
+        output = result.index
+        return Adoption(uid=uid, run=run.name, chunks=output.adopted_vectors, embedded=output.embedded)
+    return known if known is not None and known.uid == uid else Adoption(uid=uid)
 
 
 def _evaluated(world: World, plan: Plan) -> Verdict:

@@ -49,6 +49,9 @@ class Script(ApiModel):
     documents: Count = 10
     chunks: Count = 100
     rejected: Count = 0
+    adopted: Count = Field(
+        default=0, description="Chunks whose vector is taken from `adoptFrom`, where the config has it."
+    )
     metrics: list[NamedMetric] = Field(default_factory=list)
     validation: ValidationSummary | None = None
     rejections: list[ReasonCount] = Field(default_factory=list)
@@ -112,6 +115,7 @@ def _index(script: Script, config: RunConfig) -> IndexOutput:
     refresh = config.index.refresh if config.index else None
     if refresh is not None and refresh.strategy == "inPlace" and inputs is not None and inputs.previous is not None:
         collection = inputs.previous.collection
+    adopted = script.adopted if inputs is not None and inputs.adopt_from is not None else 0
     return IndexOutput(
         digest=digest,
         resolved_digest=canonical_digest({"resolved": script.content}),
@@ -121,7 +125,9 @@ def _index(script: Script, config: RunConfig) -> IndexOutput:
         documents=script.documents,
         chunks=script.chunks,
         rejected=script.rejected,
-        embedded=script.chunks,
+        reused_vectors=adopted,
+        adopted_vectors=adopted,
+        embedded=script.chunks - adopted,
         metrics=script.metrics,
     )
 

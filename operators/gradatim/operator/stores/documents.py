@@ -95,6 +95,9 @@ def _check_index(result: RunResult, config: RunConfig) -> None:
         allowed.add(config.index_inputs.previous.collection)
     if result.index.collection not in allowed:
         raise ResultRejected("result.json: index.collection is not the one that this object and digest stand for")
+    adopting = config.index_inputs is not None and config.index_inputs.adopt_from is not None
+    if result.index.adopted_vectors > (result.index.chunks if adopting else 0):
+        raise ResultRejected("result.json: index.adoptedVectors are more than this Run can have adopted")
 
 
 def _check_uri(name: str, uri: str, config: RunConfig) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
-from gradatim.api.base import Count, Digest, ReadModel
+from gradatim.api.base import Count, Digest, ReadModel, Short
 from gradatim.rag.store.manifest import RetrievalManifest
 from gradatim.workloads.errors import NotFound, StoreError
 from gradatim.workloads.store import ArtifactStore
@@ -40,6 +40,8 @@ class ArtifactManifest(ReadModel):
     documents: Count
     chunks: Count
     rejected: Count = 0
+    adopted_from: Short | None = Field(default=None, description="The object that lent vectors when this was written.")
+    adopted: Count = Field(default=0, description="Chunks whose vector it lent.")
     retrieval: RetrievalManifest
 
 
@@ -71,12 +73,13 @@ class Artifact:
         except ValidationError as error:
             raise StoreError(f"{self.file(MANIFEST)} is not a manifest of an index artifact") from error
 
-    def is_complete(self, digest: str) -> bool:
-        """Tell whether the artifact was finished as this version."""
+    def finished(self, digest: str) -> ArtifactManifest | None:
+        """Return the manifest if the artifact was finished as this version."""
         try:
-            return self.manifest().digest == digest
+            found = self.manifest()
         except (NotFound, StoreError):
-            return False
+            return None
+        return found if found.digest == digest else None
 
     def finish(self, manifest: ArtifactManifest) -> None:
         """Write the manifest; from now on the artifact exists."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.executor import Executor
+from gradatim.workloads.index.adopting import Adopted
 from gradatim.workloads.index.artifact import parquet_writer
 from gradatim.workloads.index.models import RunModels
 from gradatim.workloads.index.previous import Previous
@@ -37,6 +38,7 @@ class Build:
     models: RunModels
     digests: Digests
     previous: Previous
+    adopted: Adopted | None
     executor: Executor
 
     def checkpoint(self, name: str) -> str:

@@ -46,16 +46,20 @@ class Block:
 
 @dataclass(slots=True)
 class Embedded:
-    """Where every vector lies. `reused` counts chunks whose vector is the previous version's, `texts` what this Run embedded."""
+    """Where every vector lies. `reused` counts chunks whose vector was there, `adopted` those of them that another object lent.
+
+    `texts` is what this Run embedded.
+    """
 
     library: VectorLibrary
     dimension: int
     reused: int = 0
+    adopted: int = 0
     texts: int = 0
 
 
 def dimension_of(build: Build) -> int:
-    """Return the length of a vector; the encoder is asked only where no former version knows it."""
+    """Return the length of a vector; the encoder is asked only where no former version of this object knows it."""
     manifest = build.previous.manifest
     if manifest is not None and manifest.encoder_digest == build.models.digest:
         return manifest.dimension
@@ -63,7 +67,9 @@ def dimension_of(build: Build) -> int:
 
 
 def open_library(build: Build) -> VectorLibrary:
-    """Return the previous version's vectors, by key; empty when they come from another encoder."""
+    """Return the vectors of the previous version, or adopted ones, by key; empty when they come from another encoder."""
+    if build.adopted is not None:
+        return build.adopted.library
     library = VectorLibrary()
     manifest = build.previous.manifest
     usable = manifest is not None and manifest.encoder_digest == build.models.digest
@@ -80,6 +86,8 @@ def embed_chunks(build: Build, parts: list[str], finished_artifact: Artifact | N
     found = Embedded(open_library(build), dimension_of(build))
     if finished_artifact is not None:
         found.library.add(ParquetRows(build.ctx.store, finished_artifact.file(CHUNKS_FILE)))
+    elif build.adopted is not None:
+        found.adopted = build.adopted.covered(build.ctx, parts)
     todo: list[Block] = []
 
     def inputs() -> Iterator[list[str]]:

@@ -17,7 +17,8 @@ from gradatim.api.runstatus import Metrics
 from gradatim.rag.retrieve.retriever import Retriever
 from gradatim.rag.store.connection import VectorStoreAddress, connected
 from gradatim.workloads.context import RunContext
-from gradatim.workloads.executor import open_executor
+from gradatim.workloads.executor import Executor, open_executor
+from gradatim.workloads.index.adopting import Adopted, Wanted, open_adopted
 from gradatim.workloads.index.artifact import Artifact, ArtifactManifest, version_path
 from gradatim.workloads.index.build import Build, Digests
 from gradatim.workloads.index.chunking import Chunked, chunk_documents
@@ -57,17 +58,28 @@ def build_index(ctx: RunContext) -> RunResult:
         previous = Previous.open(ctx.store, inputs_of(ctx.config).previous)
         recipe = Recipe(settings, models.folder, models.tokenizer, models.digest)
         executor = stack.enter_context(open_executor(partial(Worker, recipe), spec.compute.workers))
-        build = Build(ctx, spec, settings, models, digests, previous, executor)
+        adopted = adopt(ctx, spec, models, executor)
+        build = Build(ctx, spec, settings, models, digests, previous, adopted, executor)
         made = make_artifact(build, resolved)
         collection, metrics = serve_artifact(build, made, address, questions)
         ctx.store.delete(build.checkpoint(""))
         return ctx.result(
             "Succeeded",
-            message=f"{made.chunked.chunks} chunks of {made.chunked.documents} documents in {collection}",
+            message=f"{made.chunked.chunks} chunks of {made.chunked.documents} documents in {collection}{_lent(made)}",
             index=_output(build, made, collection, metrics),
             validation=made.judgement.summary,
             rejections=reason_counts(made.judgement.rejections),
         )
+
+
+def adopt(ctx: RunContext, spec: RAGIndexSpec, models: RunModels, executor: Executor) -> Adopted | None:
+    """Open what the config says is adopted. Raises WorkloadError User/AdoptionFailed before anything is spent in vain."""
+    uid = inputs_of(ctx.config).adopt_from
+    if uid is None:
+        return None
+    # The encoder says how long its vectors are, not the files that are to be checked.
+    dimension = int(next(executor.map("dimension", [None])))
+    return open_adopted(ctx, uid, Wanted(models.digest, dimension, spec.embedding.normalize))
 
 
 def digests_of(
@@ -102,9 +114,13 @@ def make_artifact(build: Build, resolved: Resolved) -> Made:
     ctx.stage("chunk", len(parsed.parts))
     chunked = chunk_documents(build, parsed.parts, judgement)
     artifact = Artifact(ctx.store, version_path(ctx.config.object_path, chunked.digest))
-    finished = artifact.is_complete(chunked.digest)
+    finished = artifact.finished(chunked.digest)
     ctx.stage("embed", chunked.chunks)
     embedded = embed_chunks(build, chunked.parts, artifact if finished else None)
+    if finished is not None:  # by an earlier attempt or Run, which knew where the vectors came from
+        lender, lent = finished.adopted_from, finished.adopted
+    else:
+        lender, lent = build.adopted.uid if build.adopted is not None else None, embedded.adopted
     ctx.stage("write", len(chunked.parts))
     manifest = ArtifactManifest(
         digest=chunked.digest,
@@ -117,9 +133,11 @@ def make_artifact(build: Build, resolved: Resolved) -> Made:
         documents=chunked.documents,
         chunks=chunked.chunks,
         rejected=len(judgement.rejections),
+        adopted_from=lender,
+        adopted=lent,
         retrieval=retrieval_manifest(build, chunked, artifact, embedded.dimension),
     )
-    if not finished:
+    if finished is None:
         publish_documents(build, artifact, parsed.parts, judgement.rejected, list(judgement.rejections))
         publish(build, artifact, manifest, embedded, chunked)
     return Made(artifact, manifest, judgement, chunked, embedded)
@@ -141,6 +159,15 @@ def serve_artifact(
         return collection, evaluate(build, made.artifact, retriever, questions)
 
 
+def _lent(made: Made) -> str:
+    lent = made.manifest.adopted
+    return f", {lent} with vectors of {made.manifest.adopted_from}" if lent else ""
+
+
+def _is_lender(build: Build, manifest: ArtifactManifest) -> bool:
+    return build.adopted is not None and manifest.adopted_from == build.adopted.uid
+
+
 def _output(build: Build, made: Made, collection: str, metrics: Metrics) -> IndexOutput:
     return IndexOutput(
         digest=made.chunked.digest,
@@ -152,6 +179,7 @@ def _output(build: Build, made: Made, collection: str, metrics: Metrics) -> Inde
         chunks=made.chunked.chunks,
         rejected=len(made.judgement.rejections),
         reused_vectors=made.embedded.reused,
+        adopted_vectors=made.manifest.adopted if _is_lender(build, made.manifest) else 0,
         embedded=made.embedded.texts,
         metrics=metrics,
     )

@@ -98,12 +98,13 @@ class VectorLibrary:
     def __contains__(self, key: bytes) -> bool:
         return key in self._where
 
-    def add(self, rows: ParquetRows) -> None:
-        """Add a file: reads its keys only."""
+    def add(self, rows: ParquetRows, usable: npt.NDArray[np.bool_] | None = None) -> None:
+        """Add a file, or those of its rows that are `usable`: reads its keys only."""
         number = len(self._files)
         self._files.append(rows)
         for position, key in enumerate(rows.column("key").to_pylist()):
-            self._where.setdefault(key, (number, position))
+            if usable is None or usable[position]:
+                self._where.setdefault(key, (number, position))
 
     def take(self, keys: Sequence[bytes], dimension: int) -> Vectors:
         """Return the vectors, shape (keys, dimension). Raises KeyError for an unknown key."""
