@@ -75,8 +75,9 @@ def usable_threads() -> int:
 class _Models:
     """The loaded models. Not safe for use from several threads at once: one per worker."""
 
-    def __init__(self, threads: int | None = None) -> None:
-        """Load the models. Raises OcrUnavailable."""
+    def __init__(self, threads: int) -> None:
+        """Load the models. Raises OcrUnavailable. OpenCV's threads are those of the whole process."""
+        import cv2
         from rapidocr import RapidOCR
         from rapidocr.ch_ppocr_cls import TextClassifier
         from rapidocr.ch_ppocr_det import TextDetector
@@ -87,17 +88,19 @@ class _Models:
         values: dict[str, Any] = {f"{stage}.model_path": str(folder / name) for stage, name in _MODELS.items()}
         values |= {
             "Global.log_level": "error",
-            "EngineConfig.onnxruntime.intra_op_num_threads": threads or usable_threads(),
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             # The image has its size already; "max" never makes it larger.
             "Det.limit_type": "max",
             "Det.limit_side_len": 1 << 20,
-            "Det.max_candidates": MAX_LINES,
+            # Specks of a poor copy are candidates too.
+            "Det.max_candidates": 4 * MAX_LINES,
         }
         config = RapidOCR(params=values).cfg
         for stage in _MODELS:
             config[stage].engine_cfg = config.EngineConfig["onnxruntime"]
         config.Rec.font_path = None
+        cv2.setNumThreads(threads)
         self._detect = TextDetector(config.Det)
         self._classify = TextClassifier(config.Cls)
         self._recognise = TextRecognizer(config.Rec)
@@ -117,6 +120,8 @@ class _Models:
         quads = self._find(image)
         if not quads:
             return PageText("")
+        if len(quads) > MAX_LINES:
+            raise OcrError(f"it shows {len(quads)} lines, more than {MAX_LINES}")
         pieces = [_cut(image, quad) for quad in quads]
         labels = self._classify(pieces).cls_res
         flipped = [label == "180" and score > SURE for label, score in labels]
@@ -175,7 +180,7 @@ class Engine:
     def read(self, image: Pixels) -> PageText:
         """Return the text of a page in reading order. Raises OcrError."""
         if self._models is None:
-            self._models = _Models(self._threads)
+            self._models = _Models(self._threads or usable_threads())
         return self._models.read(image)
 
 
