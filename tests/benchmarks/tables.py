@@ -138,6 +138,23 @@ def query(found: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def ocr(found: dict[str, Any]) -> str:
+    """Errors and cost of recognised pages."""
+    rows = [
+        [
+            name, one["pages"], one["chars_per_page"], f"{one['cer_mean']:.2%}", f"{one['cer_max']:.2%}", f"{one['confidence_min']:.3f}",
+            one["cpu_s_per_page"], one["wall_s_per_page"], round(one["chars_per_page"] / one["cpu_s_per_page"]),
+        ]
+        for name, one in found["kinds"].items()
+    ]  # fmt: skip
+    head = [
+        "page", "pages", "characters / page", "wrong characters, mean", "worst page", "least confidence", "CPU s / page", "wall s / page",
+        "characters / CPU s",
+    ]  # fmt: skip
+    said = f"\nLoading and the first page: {found['first_page_cpu_s']} CPU s. Peak memory: {found['peak_rss_mb']} MB.\n"
+    return table(head, rows) + said
+
+
 def control_plane(found: dict[str, Any]) -> str:
     """The ladder, and what kopf alone costs per event."""
     head = [
@@ -214,6 +231,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "refresh": refresh,
     "retrieval_quality": retrieval_quality,
     "query": query,
+    "ocr": ocr,
     "control_plane": control_plane,
     "kuberay_ladder": kuberay_ladder,
 }

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import uuid
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 Scalar = str | int | float | bool
@@ -27,11 +28,19 @@ class RagError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class RecognisedPage:
+    """A page whose text was recognised from its image. `page` counts from 1; `confidence` is the engine's, 0 to 1."""
+
+    page: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One text to index. `pages` holds the character offset at which each page starts (empty: the format has no pages).
 
     `row` counts data records from 1 for formats with rows, and is None otherwise. `replacement_ratio` is the share of characters the
-    decoder could not read (0 to 1). `parser` is `name/version`.
+    decoder could not read (0 to 1). `parser` is `name/version`. `recognised` lists the pages that were read from their image.
     """
 
     id: str
@@ -43,6 +52,7 @@ class Document:
     parser: str = ""
     replacement_ratio: float = 0.0
     row: int | None = None
+    recognised: tuple[RecognisedPage, ...] = ()
 
     def page_at(self, offset: int) -> int | None:
         """Page number, from 1, that holds the character at `offset`; None where the format has no pages."""
@@ -72,6 +82,11 @@ class Chunk:
     parent_id: str | None = None
     headings: tuple[str, ...] = ()
     page: int | None = None
+
+
+def mean_confidence(recognised: Sequence[RecognisedPage]) -> float:
+    """Return the mean confidence of at least one recognised page."""
+    return round(math.fsum(page.confidence for page in recognised) / len(recognised), 4)
 
 
 def document_id(source: str, path: str, row: int | None = None) -> str:

@@ -17,6 +17,9 @@ from gradatim.api.common import ModelRef
 class Parsing(ApiModel):
     """How files become text."""
 
+    ocr: Flag = Field(
+        default=False, description="Recognise the text of pages without a text layer, and of png, jpeg and tiff files."
+    )
     tables: Literal["markdown", "text"] = Field(default="markdown", description="How tables are written down.")
     max_pages: Annotated[int, Field(ge=1, le=100_000, strict=True)] = Field(
         default=5000, description="A longer document is rejected."

@@ -76,9 +76,12 @@ def test_the_base_installs_the_same_packages_and_the_same_user(image: Image) -> 
 
 
 @EVERY
-def test_the_lock_file_is_installed_by_hash_for_the_same_extra(image: Image) -> None:
+def test_the_lock_file_is_installed_by_hash_for_the_same_extras(image: Image) -> None:
     build = said(stages(image)[2], "RUN")
-    assert f"uv export --quiet --frozen --no-emit-project --no-dev --extra {image.extra} " in build
+    extras = " ".join(f"--extra {name}" for name in image.extras)
+    assert re.findall(r"uv export --quiet --frozen --no-emit-project --no-dev ((?:--extra \S+ ?)+)", build) == [
+        f"{extras} "
+    ]
     installs = re.findall(r"uv pip install (.*?) (?:-r|/tmp/dist)", build)
     locked = f"--python {PREFIX}/bin/python --no-deps --require-hashes --only-binary :all:"
     assert set(installs) == {locked, f"--python {PREFIX}/bin/python --no-deps"}

@@ -107,7 +107,7 @@ class _Maker:
     store: Store
 
     def layers(self) -> tuple[Layer, ...]:
-        pinned = environment.locked(self.shop.source, self.image.extra, self.tools, self.shop.env)
+        pinned = environment.locked(self.shop.source, self.image.extras, self.tools, self.shop.env)
         requirements.refuse(pinned, self.image.forbidden, self.image.name)
         if self.options.cpu_only:
             pinned = requirements.without(pinned, trim.CPU_ONLY_PACKAGES)
@@ -122,7 +122,7 @@ class _Maker:
     def _model(self) -> tuple[Requirement, ...]:
         if not self.options.demo_model:
             return ()
-        pinned = environment.locked(self.shop.source, DEMO_EXTRA, self.tools, self.shop.env)
+        pinned = environment.locked(self.shop.source, (DEMO_EXTRA,), self.tools, self.shop.env)
         return requirements.only(pinned, DEMO_MODEL)
 
     def _base(self) -> tuple[Layer, Path]:

@@ -38,13 +38,13 @@ ENVIRONMENT: Mapping[str, str] = {
 class Image:
     """One image.
 
-    `packages` are the parts of our distribution it holds, `extra` the dependencies they need, `debian` what comes from Debian on top
+    `packages` are the parts of our distribution it holds, `extras` the dependencies they need, `debian` what comes from Debian on top
     of its essential packages, and `forbidden` the distributions whose presence would be a mistake.
     """
 
     name: str
     description: str
-    extra: str
+    extras: tuple[str, ...]
     packages: tuple[str, ...]
     debian: tuple[str, ...]
     dockerfile: str
@@ -62,7 +62,7 @@ _BASE = (f"python{PYTHON}", "ca-certificates", "libstdc++6")
 OPERATOR = Image(
     name="operator",
     description="The control plane of Gradatim",
-    extra="operator",
+    extras=("operator",),
     packages=("api", "operator"),
     debian=_BASE,
     dockerfile="operators/Dockerfile",
@@ -73,7 +73,7 @@ OPERATOR = Image(
 INDEX = Image(
     name="index",
     description="The indexing workloads of Gradatim: Ray head, Ray worker and job",
-    extra="index",
+    extras=("index", "ocr"),
     packages=("api", "rag", "workloads"),
     # KubeRay starts Ray through /bin/bash (essential in Debian) and asks Ray Serve workers for their health with wget.
     debian=(*_BASE, "wget"),

@@ -10,7 +10,7 @@ import hashlib
 import platform as host
 import tempfile
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,8 @@ def _platform() -> tuple[str, str]:
     return found
 
 
-def locked(source: Path, extra: str, tools: Tools, env: Mapping[str, str]) -> tuple[Requirement, ...]:
-    """Return what the lock file pins for an extra, the project itself aside."""
+def locked(source: Path, extras: Sequence[str], tools: Tools, env: Mapping[str, str]) -> tuple[Requirement, ...]:
+    """Return what the lock file pins for some extras, the project itself aside."""
     command = [
         str(tools.uv),
         "export",
@@ -57,7 +57,8 @@ def locked(source: Path, extra: str, tools: Tools, env: Mapping[str, str]) -> tu
         "--no-annotate",
         "--no-header",
     ]
-    return parse(run([*command, "--extra", extra], env, source))
+    words = [word for extra in extras for word in ("--extra", extra)]
+    return parse(run([*command, *words], env, source))
 
 
 def install(requirements: Iterable[Requirement], folder: Path, tools: Tools, env: Mapping[str, str]) -> Filled:

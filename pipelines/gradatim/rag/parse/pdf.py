@@ -1,14 +1,14 @@
 """PDF text page by page: PDFium first, pypdf for files PDFium cannot open.
 
 PDFium is about eighteen times faster but is C code that is not thread-safe: one lock guards it. Pages and file size are bounded before any
-page is read. A page without text is kept as an empty page; a file without any text is refused, since it needs character recognition.
+page is read. Pages without text are recognised where an engine is given and kept as empty pages where none is; a file without any text is
+refused.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import threading
 import zlib
 
 import pypdf
@@ -16,10 +16,11 @@ import pypdfium2
 from pypdf.errors import PyPdfError
 
 from gradatim.rag.model import MetadataValue
+from gradatim.rag.ocr import Ocr
+from gradatim.rag.parse.scan import PDFIUM, Scanned, ocr_metadata, recognise_pages
 from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason
 
 PAGE_BREAK = "\n\n"
-_PDFIUM = threading.Lock()
 _PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
 _SECURITY_ERROR = 5  # FPDF_ERR_SECURITY
 # PDFium marks a hyphen at a line end, which the word does not have; NUL comes from fonts without a character map.
@@ -34,23 +35,44 @@ _PYPDF_ERRORS = (
 )  # fmt: skip
 
 
-def parse_pdf(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
-    """A PDF as one document with its page offsets. Raises ParseError (Encrypted, Broken with page, TooLarge, Empty)."""
+def parse_pdf(data: bytes, name: str, options: ParseOptions, ocr: Ocr | None = None) -> ParsedFile:
+    """A PDF as one document with its page offsets; pages that cannot be recognised are refused by themselves.
+
+    Raises ParseError (Encrypted, Broken with page, TooLarge, Empty).
+    """
     if b"%PDF-" not in data[:1024]:
         raise ParseError(Reason.BROKEN, "does not start as a PDF file; check the download", file=name)
     try:
-        pages, metadata, parser = (
-            *_read_with_pdfium(data, name, options),
-            f"pypdfium2/{pypdfium2.version.PYPDFIUM_INFO}",
-        )
+        found, metadata = _read_with_pdfium(data, name, options)
     except pypdfium2.PdfiumError as error:
-        pages, metadata = _read_with_pypdf(data, name, options, str(error))
-        parser = f"pypdf/{pypdf.__version__}"
-    text, starts = join_pages([clean(page) for page in pages])
+        found, metadata = _read_with_pypdf(data, name, options, str(error))
+        parser, ocr = f"pypdf/{pypdf.__version__}", None  # what PDFium cannot open, it cannot draw
+    else:
+        parser = f"pypdfium2/{pypdfium2.version.PYPDFIUM_INFO}"
+    scanned = Scanned([clean(page) for page in found])
+    if ocr is not None:
+        scanned = recognise_pages(data, name, scanned.pages, ocr)
+        parser += f"+{ocr.engine.name}" if scanned.recognised else ""
+    text, starts = join_pages([clean(page) for page in scanned.pages])
     if not text.strip():
-        message = f"has {len(pages)} pages but no text layer; run character recognition on it first"
-        raise ParseError(Reason.EMPTY, message, file=name)
-    return ParsedFile((ParsedDocument(text, metadata, starts, text.count("\ufffd") / len(text)),), parser)
+        return _without_text(name, parser, scanned, recognised=ocr is not None)
+    document = ParsedDocument(
+        text, metadata | ocr_metadata(scanned.recognised), starts, text.count("\ufffd") / len(text),
+        recognised=scanned.recognised,
+    )  # fmt: skip
+    return ParsedFile((document,), parser, scanned.refused)
+
+
+def _without_text(name: str, parser: str, scanned: Scanned, *, recognised: bool) -> ParsedFile:
+    """Return the refused pages where they are the reason, or raise ParseError Empty."""
+    if scanned.refused:
+        return ParsedFile((), parser, scanned.refused)
+    count = f"has {len(scanned.pages)} pages but no text layer"
+    if recognised:
+        message = f"{count}, and no text that could be recognised; scan it again or remove it"
+    else:
+        message = f"{count}; run character recognition on it first, or index it with parsing.ocr"
+    raise ParseError(Reason.EMPTY, message, file=name)
 
 
 def clean(page: str) -> str:
@@ -69,7 +91,7 @@ def join_pages(pages: list[str]) -> tuple[str, tuple[int, ...]]:
 
 
 def _read_with_pdfium(data: bytes, name: str, options: ParseOptions) -> tuple[list[str], dict[str, MetadataValue]]:
-    with _PDFIUM:
+    with PDFIUM:
         try:
             document = pypdfium2.PdfDocument(data)
         except pypdfium2.PdfiumError as error:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
-from gradatim.rag.model import Document, Metadata, MetadataValue, RagError, document_id
+from gradatim.rag.model import Document, Metadata, MetadataValue, RagError, RecognisedPage, document_id
 
 
 class Reason(StrEnum):
@@ -26,6 +26,7 @@ class Reason(StrEnum):
     ZIP_BOMB = "ZipBomb"
     ENCODING = "Encoding"
     MISSING_COLUMN = "MissingColumn"
+    RECOGNITION_FAILED = "RecognitionFailed"
 
 
 class ParseError(RagError):
@@ -68,7 +69,8 @@ class ParseOptions:
     """Limits and choices. Sizes are bytes, `max_chars` and `max_field_chars` are characters of extracted text.
 
     `format` overrides the file extension. `encoding` overrides detection for text formats. `text_columns` names the csv columns whose
-    values make the text (when empty: all but `metadata_columns`); the other columns become metadata.
+    values make the text (when empty: all but `metadata_columns`); the other columns become metadata. `ocr` is the identity of the engine that
+    reads pages without text, and images; empty: none does.
     """
 
     format: str | None = None
@@ -87,10 +89,15 @@ class ParseOptions:
     metadata_columns: tuple[str, ...] = ()
     page_headers: bool = True
     tables: TableForm = TableForm.MARKDOWN
+    ocr: str = ""
 
     def digest(self) -> str:
         """Hex SHA-256 over every option: part of the key under which a parsed document may be reused."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        values = asdict(self)
+        if not self.ocr:
+            # Off, it leaves the digest as it was before there was such an option: an upgrade reads no file again.
+            del values["ocr"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +109,12 @@ class ParsedDocument:
     pages: tuple[int, ...] = ()
     replacement_ratio: float = 0.0
     row: int | None = None
+    recognised: tuple[RecognisedPage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """What a file gave: its documents, the rows that were refused, and the parser as `name/version`."""
+    """What a file gave: its documents, the rows or pages that were refused, and the parser as `name/version`."""
 
     documents: tuple[ParsedDocument, ...]
     parser: str
@@ -126,6 +134,7 @@ def to_documents(parsed: ParsedFile, source: str, path: str, metadata: Metadata 
             parser=parsed.parser,
             replacement_ratio=item.replacement_ratio,
             row=item.row,
+            recognised=item.recognised,
         )
         for item in parsed.documents
     )

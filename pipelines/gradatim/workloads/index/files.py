@@ -7,13 +7,14 @@ Dataset; everything else goes through the parsers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradatim.rag.model import Document, MetadataValue, document_id
+from gradatim.rag.ocr import Ocr
 from gradatim.rag.parse import ParseError, ParseOptions, parse, to_documents
 from gradatim.rag.store.rows import MetadataError, typed_metadata
 from gradatim.workloads.index.settings import IndexSettings
@@ -47,13 +48,13 @@ class Read:
     rejections: tuple[Rejection, ...] = ()
 
 
-def read_file(file: FileContent, settings: IndexSettings) -> Read:
+def read_file(file: FileContent, settings: IndexSettings, ocr: Ocr | None = None) -> Read:
     """Parse a file. Never raises for its content: what cannot be used is a rejection with reason and place."""
     try:
         if file.path.lower().endswith(".parquet"):
             documents, refused = _parquet(file, settings.parse)
         else:
-            parsed = parse(file.data, file.path, settings.parse)
+            parsed = parse(file.data, file.path, settings.parse, ocr)
             documents = to_documents(parsed, file.source, file.path, dict(file.metadata))
             refused = parsed.rejected
     except ParseError as error:
@@ -76,10 +77,7 @@ def _with_trusted_tenant(document: Document, file: FileContent, settings: IndexS
     if settings.tenant_field is None or settings.tenant_field not in given:
         return document
     metadata: Mapping[str, MetadataValue] = {**document.metadata, settings.tenant_field: given[settings.tenant_field]}
-    return Document(
-        document.id, document.source, document.uri, document.text, metadata, document.pages, document.parser,
-        document.replacement_ratio, document.row,
-    )  # fmt: skip
+    return replace(document, metadata=metadata)
 
 
 def _metadata_problem(document: Document, settings: IndexSettings) -> tuple[str, str] | None:

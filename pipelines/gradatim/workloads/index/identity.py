@@ -39,7 +39,12 @@ class FileIdentity:
 
 def parse_digest(spec: RAGIndexSpec, options_digest: str) -> str:
     """Return the digest of everything but the bytes that parsing depends on."""
-    return canonical_digest([PARSE_REVISION, spec.parsing.to_manifest(), options_digest])
+    return canonical_digest([PARSE_REVISION, _parsing(spec), options_digest])
+
+
+def _parsing(spec: RAGIndexSpec) -> dict[str, Any]:
+    """What the spec says about parsing but for `ocr`: the engine that the options name stands for it, and where none is, nothing changed."""
+    return {name: value for name, value in spec.parsing.to_manifest().items() if name != "ocr"}
 
 
 def chunk_digest(spec: RAGIndexSpec, chunker: str) -> str:
@@ -67,7 +72,7 @@ def resolved_digest(files: Iterable[FileIdentity], spec: RAGIndexSpec, digests: 
         "layout": LAYOUT_REVISION,
         "files": listed.hexdigest(),
         "digests": list(digests),
-        "parsing": spec.parsing.to_manifest(),
+        "parsing": _parsing(spec),
         "chunking": spec.chunking.to_manifest(),
         "embedding": spec.embedding.to_manifest(),
         "schema": spec.schema_.to_manifest(),

@@ -18,11 +18,12 @@ from gradatim.api.common import OnFailure
 from gradatim.api.ragindex import MetadataType
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure, ReasonCount, ValidationSummary
+from gradatim.rag.model import mean_confidence
 from gradatim.rag.store.rows import typed_metadata
 from gradatim.workloads.errors import WorkloadError, shorten
 from gradatim.workloads.index.build import Build
 from gradatim.workloads.index.parsing import Parsed
-from gradatim.workloads.index.tables import Rejection, load_metadata
+from gradatim.workloads.index.tables import Rejection, load_metadata, recognised_of
 
 MAX_REASONS = 20
 MAX_EXAMPLES = 5
@@ -33,6 +34,8 @@ _ARROW = {
     MetadataType.BOOLEAN: pa.bool_(),
     MetadataType.DATE: pa.string(),
 }
+# The types of what `recognition_facts` returns.
+_OCR = {"ocr_pages": pa.int64(), "ocr_confidence": pa.float64(), "ocr_confidence_min": pa.float64()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,8 @@ def _check_share(summary: ValidationSummary, parsed: Parsed, most: float) -> Non
 def expectation_table(build: Build, parts: Sequence[str], *, with_text: bool) -> tuple[pa.Table, list[str]]:
     """Return the columns that expectations may use, and the documents' ids in the same order.
 
-    source, file, row, text, chars, pages, replacement_ratio, parser, and `metadata.<name>` for every field of the schema. The text is left out
-    where no expectation names it, so that a large corpus is judged in little memory.
+    source, file, row, text, chars, pages, replacement_ratio, parser, the facts of `_OCR`, and `metadata.<name>` for every field of the schema.
+    The text is left out where no expectation names it, so that a large corpus is judged in little memory.
     """
     tables: list[pa.Table] = []
     ids: list[str] = []
@@ -122,6 +125,7 @@ def expectation_table(build: Build, parts: Sequence[str], *, with_text: bool) ->
             "replacement_ratio": pa.array([row["replacement_ratio"] for row in rows], pa.float64()),
             "parser": pa.array([row["parser"] for row in rows], pa.string()),
         }
+        columns |= {name: pa.array([value[name] for value in values], kind) for name, kind in _OCR.items()}
         if with_text:
             columns["text"] = pa.array([row["text"] for row in rows], pa.large_string())
         for field in fields:
@@ -133,8 +137,18 @@ def expectation_table(build: Build, parts: Sequence[str], *, with_text: bool) ->
     return pa.concat_tables(tables), ids
 
 
-def _values(row: dict[str, Any]) -> dict[str, int]:
-    return {"chars": len(row["text"]), "pages": len(row["pages"] or ())}
+def _values(row: dict[str, Any]) -> dict[str, Any]:
+    return {"chars": len(row["text"]), "pages": len(row["pages"] or ()), **recognition_facts(row)}
+
+
+def recognition_facts(row: dict[str, Any]) -> dict[str, Any]:
+    """Return how many pages of a document were recognised, the mean of their confidence and the worst; None without such a page."""
+    recognised = recognised_of(row)
+    return {
+        "ocr_pages": len(recognised),
+        "ocr_confidence": mean_confidence(recognised) if recognised else None,
+        "ocr_confidence_min": min((page.confidence for page in recognised), default=None),
+    }
 
 
 def reason_counts(rejections: Sequence[Rejection]) -> list[ReasonCount]:

@@ -14,6 +14,7 @@ from functools import partial
 from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.api.run import IndexOutput, RunResult, canonical_digest
 from gradatim.api.runstatus import Metrics
+from gradatim.rag.ocr import OnPage
 from gradatim.rag.retrieve.retriever import Retriever
 from gradatim.rag.store.connection import VectorStoreAddress, connected
 from gradatim.workloads.context import RunContext
@@ -57,7 +58,9 @@ def build_index(ctx: RunContext) -> RunResult:
             return ctx.result("Unchanged", message="nothing changed since the active version was built", index=found)
         previous = Previous.open(ctx.store, inputs_of(ctx.config).previous)
         recipe = Recipe(settings, models.folder, models.tokenizer, models.digest)
-        executor = stack.enter_context(open_executor(partial(Worker, recipe), spec.compute.workers))
+        # A worker of another process cannot tell about its pages: there the progress moves by files.
+        watch = page_watch(ctx) if spec.compute.workers == 1 else None
+        executor = stack.enter_context(open_executor(partial(Worker, recipe, watch), spec.compute.workers))
         adopted = adopt(ctx, spec, models, executor)
         build = Build(ctx, spec, settings, models, digests, previous, adopted, executor)
         made = make_artifact(build, resolved)
@@ -80,6 +83,16 @@ def adopt(ctx: RunContext, spec: RAGIndexSpec, models: RunModels, executor: Exec
     # The encoder says how long its vectors are, not the files that are to be checked.
     dimension = int(next(executor.map("dimension", [None])))
     return open_adopted(ctx, uid, Wanted(models.digest, dimension, spec.embedding.normalize))
+
+
+def page_watch(ctx: RunContext) -> OnPage:
+    """Return what shows each page that is recognised and honours a request to stop: a book of scans takes hours."""
+
+    def watch(file: str, page: int, pages: int) -> None:
+        ctx.check_stop()
+        ctx.note(f"recognising {file} page {page} of {pages}")
+
+    return watch
 
 
 def digests_of(

@@ -83,10 +83,11 @@ def parse_files(build: Build, resolved: Resolved) -> Parsed:
             table, found = _parse_part(build, part)
             build.write_table(refused, rejections_to_table(found))
             build.write_table(path, table)
+        else:
+            build.ctx.advance(len(part.files))
         rejections += rejections_from_table(pq.read_table(build.ctx.store.open_input(refused), schema=REJECTED))
         documents += pq.read_metadata(build.ctx.store.open_input(path)).num_rows
         parts.append(path)
-        build.ctx.advance(len(part.files))
     return Parsed(tuple(parts), documents, tuple(rejections))
 
 
@@ -96,10 +97,14 @@ def _parse_part(build: Build, part: FilePart) -> tuple[pa.Table, list[Rejection]
     rejections: list[Rejection] = []
     fresh = [(file, key) for file, key in zip(part.files, part.keys, strict=True) if key not in carried]
     rows: list[dict[str, Any]] = []
+    read_files = 0
     for read in build.executor.map("read", _contents(build, fresh, rejections)):
         found: Read = read
         rows += found.rows
         rejections += found.rejections
+        read_files += 1
+        build.ctx.advance()
+    build.ctx.advance(len(part.files) - read_files)
     tables = [build.previous.documents_of([key for key in part.keys if key in carried])] if carried else []
     tables.append(pa.Table.from_pylist(rows, schema=DOCUMENTS))
     table = pa.concat_tables(tables)

@@ -81,8 +81,11 @@ class Previous:
         if self.documents is None:
             return DOCUMENTS.empty_table()
         positions = [position for key in keys for position in self._files[key]]
-        names = [name for name in DOCUMENTS.names if name not in {"carried", "rejected"}]
-        table = self.documents.take(positions, names)
+        known = set(self.documents.schema.names) - {"carried", "rejected"}
+        table = self.documents.take(positions, [name for name in DOCUMENTS.names if name in known])
+        if "recognised" not in known:  # an artifact from before pages could be recognised
+            column = DOCUMENTS.field("recognised")
+            table = table.append_column(column, pa.nulls(len(table), column.type))
         table = table.append_column("carried", pa.array([True] * len(table), pa.bool_()))
         return table.append_column("rejected", pa.array([False] * len(table), pa.bool_())).select(DOCUMENTS.names)
 

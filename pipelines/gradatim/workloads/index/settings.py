@@ -13,6 +13,8 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import IndexInputs, RunConfig
 from gradatim.api.runstatus import Failure
 from gradatim.rag.chunk.options import ChunkOptions, ChunkOptionsError, Strategy
+from gradatim.rag.ocr import OcrUnavailable
+from gradatim.rag.ocr.engine import identity
 from gradatim.rag.parse import ParseOptions, TableForm
 from gradatim.rag.store.rows import TENANT_PATTERN, TypedValue
 from gradatim.workloads.errors import WorkloadError
@@ -75,10 +77,18 @@ def settings_of(config: RunConfig) -> tuple[RAGIndexSpec, IndexSettings]:
         max_bytes=config.limits.max_document_bytes,
         max_pages=spec.parsing.max_pages,
         tables=TableForm(spec.parsing.tables),
+        ocr=_ocr_identity() if spec.parsing.ocr else "",
         metadata_columns=tuple(field.name for field in spec.schema_.metadata),
     )
     tenant = spec.tenancy.field if spec.tenancy.enabled else None
     return spec, IndexSettings(parse, chunk, spec.embedding, tuple(spec.schema_.metadata), tenant)
+
+
+def _ocr_identity() -> str:
+    try:
+        return identity()
+    except OcrUnavailable as error:
+        raise _invalid(f"parsing.ocr: {error}; the image gradatim/index carries it") from error
 
 
 def _invalid(message: str) -> WorkloadError:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gradatim.rag.model import Document, MetadataValue
+from gradatim.rag.model import Document, MetadataValue, RecognisedPage
 from gradatim.rag.store.rows import IndexRow, ParentSpan, TypedValue, as_date
 
 KEY_BYTES = 32
@@ -33,6 +33,7 @@ DOCUMENTS = pa.schema(
         ("metadata", pa.string()),
         ("carried", pa.bool_()),
         ("rejected", pa.bool_()),
+        ("recognised", pa.list_(pa.struct([("page", pa.int64()), ("confidence", pa.float64())]))),
     ]
 )
 REJECTED = pa.schema(
@@ -130,6 +131,7 @@ def document_row(document: Document, file: bytes) -> dict[str, Any]:
         "metadata": dump_metadata(document.metadata),
         "carried": False,
         "rejected": False,
+        "recognised": [{"page": page.page, "confidence": page.confidence} for page in document.recognised],
     }
 
 
@@ -145,7 +147,13 @@ def document_of(row: Mapping[str, Any]) -> Document:
         parser=row["parser"],
         replacement_ratio=row["replacement_ratio"],
         row=row["row"],
+        recognised=recognised_of(row),
     )
+
+
+def recognised_of(row: Mapping[str, Any]) -> tuple[RecognisedPage, ...]:
+    """Return the recognised pages of a row; an artifact from before there were any has no such column."""
+    return tuple(RecognisedPage(**page) for page in row.get("recognised") or ())
 
 
 def dump_metadata(values: Mapping[str, object]) -> str:

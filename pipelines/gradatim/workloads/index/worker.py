@@ -14,6 +14,8 @@ import pyarrow as pa
 from gradatim.rag.chunk.options import Strategy
 from gradatim.rag.chunk.tokens import HfTokenizer
 from gradatim.rag.model import RagError
+from gradatim.rag.ocr import Ocr, OnPage
+from gradatim.rag.ocr.engine import Engine
 from gradatim.workloads.index.cutting import CuttingTools, cut_documents
 from gradatim.workloads.index.files import FileContent, Read, read_file
 from gradatim.workloads.index.reading import Vectors
@@ -37,14 +39,17 @@ class Recipe:
 class Worker:
     """Does the work of one part after another."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, on_page: OnPage | None = None) -> None:
+        """Remember what to load. `on_page` is told about every page before it is recognised; only a worker in this process can have it."""
         self._recipe = recipe
+        self._on_page = on_page
+        self._ocr: Ocr | None = None
         self._encoder: Encoder | None = None
         self._tokenizer: HfTokenizer | None = None
 
     def read(self, file: FileContent) -> Read:
         """Parse one file."""
-        return read_file(file, self._recipe.settings)
+        return read_file(file, self._recipe.settings, self.ocr)
 
     def cut(self, rows: list[dict[str, Any]]) -> pa.Table:
         """Cut document rows into chunk rows."""
@@ -65,6 +70,14 @@ class Worker:
     def dimension(self, _: None) -> int:
         """Return the length of a vector."""
         return self.encoder.dimension
+
+    @property
+    def ocr(self) -> Ocr | None:
+        """The engine that recognises pages, loaded at first use where the Run has one. Raises OcrUnavailable."""
+        if self._ocr is None and self._recipe.settings.parse.ocr:
+            engine = Engine(self._recipe.threads)
+            self._ocr = Ocr(engine, self._on_page) if self._on_page else Ocr(engine)
+        return self._ocr
 
     @property
     def encoder(self) -> Encoder:
