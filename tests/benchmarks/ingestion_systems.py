@@ -75,7 +75,7 @@ class Gradatim:
         chunk = ChunkOptions(Strategy(self.strategy), max_tokens=self.sizes.tokens, overlap_tokens=self.sizes.overlap)
         settings = IndexSettings(ParseOptions(), chunk, embedding, (), None)
         self.worker = Worker(Recipe(settings, folder, folder, digest, threads=1))
-        assert self.worker.dimension(None)
+        assert self.worker.encoder.full.dimension
 
     def ingest(self, documents: Sequence[Text]) -> Ingested:
         """Read, cut, embed: as the stages of a build call it, without writing checkpoints."""

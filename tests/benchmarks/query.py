@@ -31,7 +31,7 @@ from gradatim.rag.model import Chunk, chunk_id
 from gradatim.rag.retrieve.models import Models, QueryEncoder, Reranker
 from gradatim.rag.retrieve.retriever import Query, Retriever
 from gradatim.rag.retrieve.shelf import ModelShelf
-from gradatim.rag.store import schema as s
+from gradatim.rag.store import names as s
 from gradatim.rag.store.connection import connected
 from gradatim.rag.store.manifest import EncoderInfo
 from gradatim.rag.store.rows import IndexRow

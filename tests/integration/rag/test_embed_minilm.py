@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
-from gradatim.rag.embed import EmbedOptions, Encoder, EncoderError, Kind, Precision, load_model
+from gradatim.rag.embed import EmbedOptions, Encoder, EncoderError, Kind, Precision, load_model, question
 from gradatim.rag.embed.bert import PackedBert
 from gradatim.rag.embed.encoder import cpu_has_bf16
 from gradatim.rag.embed.general import PaddedModel
@@ -73,6 +73,22 @@ def test_prefix_and_normalisation_of_a_question_are_those_of_the_options(minilm:
     options = EmbedOptions(normalize=False, query_prefix="query: ", precision=Precision.FP32, device="cpu")
     light, full = QuestionEncoder(minilm, options), Encoder(minilm, options)
     np.testing.assert_allclose(light.encode(["What?"], Kind.QUERY), full.encode(["What?"], Kind.QUERY), atol=1e-5)
+
+
+def test_more_texts_or_more_work_than_numpy_is_good_for_go_to_the_full_encoder(
+    minilm: Path, oracle: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = QuestionEncoder(minilm, FP32)
+    encoder.encode(["What?"] * question.FEW_TEXTS)
+    assert (encoder.dimension, encoder._full) == (384, None)
+    encoder.encode(["What?"] * (question.FEW_TEXTS + 1))
+    assert encoder._full is not None
+    monkeypatch.setattr(question, "FEW_OPERATIONS", 1e9)  # some fifty tokens of MiniLM
+    work = QuestionEncoder(minilm, FP32)
+    np.testing.assert_allclose(work.encode([TEXTS[0]]), oracle[:1], atol=1e-5)
+    assert work._full is None
+    work.encode(["word " * 200])
+    assert work._full is not None
 
 
 def test_bf16_is_within_a_hundredth_cosine(minilm: Path, oracle: np.ndarray) -> None:

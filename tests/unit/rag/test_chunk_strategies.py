@@ -55,6 +55,27 @@ CASES = {
         f"{run(6)}.\n\n{run(5)}. {run(3)}.\n\n{run(9)}.", ChunkOptions(Strategy.RECURSIVE, 16, 0),
         [f"{run(6)}.\n\n{run(5)}. {run(3)}.", f"{run(9)}."],
     ),
+    "recursive prefers a sentence near the limit to a paragraph that would leave the chunk half full": (
+        f"{run(9)}.\n\n{run(5)}. {run(9)}.", ChunkOptions(Strategy.RECURSIVE, 16, 0), [f"{run(9)}.\n\n{run(5)}.", f"{run(9)}."],
+    ),
+    "an overlap between sentences is whole sentences": (
+        f"{run(9)}. {run(4)}. {run(9)}.", ChunkOptions(Strategy.RECURSIVE, 16, 5),
+        [f"{run(9)}. {run(4)}.", f"{run(4)}. {run(9)}."],
+    ),
+    "a sentence longer than the overlap is not repeated in part": (
+        f"{run(14)}. {run(9)}.", ChunkOptions(Strategy.RECURSIVE, 16, 5), [f"{run(14)}.", f"{run(9)}."],
+    ),
+    "a sentence that had to be cut is repeated by words": (
+        f"{run(20)}.", ChunkOptions(Strategy.RECURSIVE, 16, 4), [run(16), "w12 w13 w14 w15 w16 w17 w18 w19."],
+    ),
+    "a text without capitals has sentences too, and initials and abbreviations in it": (
+        f"one {run(6)} end. two dr. j. w {run(4)} end. three {run(6)} end.", ChunkOptions(Strategy.SENTENCE, 16, 0),
+        [f"one {run(6)} end.", f"two dr. j. w {run(4)} end.", f"three {run(6)} end."],
+    ),
+    "in a text with capitals a small letter goes on with the sentence": (
+        f"One {run(6)} ver. two {run(5)} end. Three {run(6)} end.", ChunkOptions(Strategy.SENTENCE, 16, 0),
+        [f"One {run(6)} ver. two {run(5)} end.", f"Three {run(6)} end."],
+    ),
     "recursive keeps a heading with what follows": (
         f"{run(12)}.\n\n# Title\n\n{run(8)}.", ChunkOptions(Strategy.RECURSIVE, 16, 0),
         [f"{run(12)}.", f"# Title\n\n{run(8)}."],

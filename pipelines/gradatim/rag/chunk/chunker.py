@@ -23,12 +23,15 @@ from gradatim.rag.model import Chunk, Document, chunk_id
 Stop = Callable[[int, int], int | None]
 Span = tuple[int, int]
 
+# A chunk that ends at half of its size is found less well than a full one, whatever boundary it ends at: on the texts of the benchmark 0.7
+# to 0.97 make no difference, 0.5 does.
+_FILL = 0.75
 _ALL = (Level.SECTION, Level.PARAGRAPH, Level.SENTENCE, Level.LINE, Level.WORD)
 _STYLES: dict[Strategy, tuple[tuple[Level, ...], float, Level]] = {
     Strategy.FIXED: ((Level.WORD,), 0.0, Level.WORD),
     Strategy.SENTENCE: ((Level.SENTENCE, Level.LINE, Level.WORD), 0.0, Level.SENTENCE),
-    Strategy.RECURSIVE: (_ALL, 0.5, Level.WORD),
-    Strategy.MARKDOWN: (_ALL, 0.5, Level.WORD),
+    Strategy.RECURSIVE: (_ALL, _FILL, Level.WORD),
+    Strategy.MARKDOWN: (_ALL, _FILL, Level.WORD),
     Strategy.SEMANTIC: ((Level.SENTENCE, Level.LINE, Level.WORD), 0.0, Level.SENTENCE),
 }
 # Formats in which a line that begins with `#` is a comment or an accident, not a heading.

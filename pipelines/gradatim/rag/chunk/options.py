@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from gradatim.rag.model import RagError
 
-VERSION = 1
+VERSION = 2
 MIN_TOKENS = 16
 
 
@@ -22,9 +22,7 @@ class Strategy(StrEnum):
 
     FIXED = "fixed"  # windows of equal size, cut between words
     SENTENCE = "sentence"  # as many whole sentences as fit
-    RECURSIVE = (
-        "recursive"  # the strongest boundary in the second half of the window: section, paragraph, sentence, line, word
-    )
+    RECURSIVE = "recursive"  # the strongest boundary in the last quarter of the window: section, paragraph, sentence, line, word
     MARKDOWN = "markdown"  # recursive, but no chunk runs past the end of its section
     SEMANTIC = "semantic"  # whole sentences, cut where the topic changes
 

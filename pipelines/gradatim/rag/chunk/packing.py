@@ -32,7 +32,7 @@ class Level(IntEnum):
 class Packing:
     """Sizes in tokens. `tiers` are tried in order; a cut of a tier is taken if it leaves the chunk at least `min_fill` full (a share).
 
-    `overlap_level` is the weakest boundary at which an overlap may begin.
+    `overlap_level` is the weakest boundary at which an overlap may begin where a sentence was cut.
     """
 
     max_tokens: int
@@ -99,11 +99,16 @@ def _next_allowed(levels: Levels, limit: int, last: int) -> int:
 
 
 def _overlap_start(levels: Levels, span: tuple[int, int], packing: Packing) -> int:
-    """Where the next chunk begins: the first sentence in the overlap, else the first boundary allowed there, else no overlap."""
+    """Where the next chunk begins: the first sentence in the overlap, else the first boundary allowed there, else no overlap.
+
+    After a cut between sentences only whole ones are repeated: the end of one says little and makes two chunks alike. An overlap of words
+    is for a sentence that was cut.
+    """
     start, end = span
     low = max(start + 1, end - packing.overlap_tokens)
     part = levels[low:end]
-    for level in (Level.SENTENCE, packing.overlap_level):
+    whole = levels[end] >= Level.SENTENCE and Level.SENTENCE in packing.tiers
+    for level in (Level.SENTENCE,) if whole else (Level.SENTENCE, packing.overlap_level):
         found = np.flatnonzero(part >= level)
         if found.size:
             return low + int(found[0])

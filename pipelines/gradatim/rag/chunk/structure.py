@@ -120,22 +120,31 @@ def sentence_starts(text: str) -> Iterator[int]:
     """Offsets at which a sentence begins after another one ended.
 
     A rule, not a model: a full stop followed by white space ends a sentence unless a small letter follows, or a known abbreviation or a
-    single capital letter (an initial) stands before it.
+    single capital letter (an initial) stands before it. In a text written without capitals small letters say nothing.
     """
+    capitals = _with_capitals(text)
     for match in _STOP.finditer(text):
         end = match.end()
         if end >= len(text):
             return
-        if match.group(1) is not None and text[match.start()] == "." and not _ends_sentence(text, match.start(), end):
+        dubious = match.group(1) is not None and text[match.start()] == "."
+        if dubious and not _ends_sentence(text, match.start(), end, capitals=capitals):
             continue
         yield end
 
 
-def _ends_sentence(text: str, stop: int, following: int) -> bool:
-    if text[following].islower():
+def _with_capitals(text: str) -> bool:
+    """Whether sentences begin with capitals: then there are at least as many of them as stops before a small letter."""
+    small = sum(match.end() < len(text) and text[match.end()].islower() for match in _STOP.finditer(text))
+    return small == 0 or sum(map(str.isupper, text)) >= small
+
+
+def _ends_sentence(text: str, stop: int, following: int, *, capitals: bool) -> bool:
+    if capitals and text[following].islower():
         return False
     word = _LAST_WORD.search(text[max(0, stop - 12) : stop])
     if word is None:
         return True
     last = word.group(1)
-    return not ((len(last) == 1 and last.isupper()) or last.lower() in _ABBREVIATIONS)
+    initial = len(last) == 1 and (last.isupper() or (last.isalpha() and not capitals))
+    return not (initial or last.lower() in _ABBREVIATIONS)

@@ -1,7 +1,8 @@
-"""Vectors of a few questions with numpy alone, for programs that ask once and end.
+"""Vectors of a few texts with numpy alone, for programs that embed a question or some changed chunks and end.
 
-Importing torch costs seconds of CPU time, embedding a question milliseconds. Used by the shelf of `gradatim index query`; where many texts come,
-or the model is none that `architecture.supported` knows, `Encoder` takes over. Results equal its in fp32 to rounding (tested).
+Importing torch costs seconds of CPU time, embedding a question milliseconds. Used by the shelf of `gradatim index query` and by the worker of a
+build; where many texts come, or the model is none that `architecture.supported` knows, `Encoder` takes over. Results equal its in fp32 to
+rounding (tested).
 """
 
 from __future__ import annotations
@@ -24,20 +25,22 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 FEW_TEXTS = 16
+# Multiplications and additions that take numpy about as long as importing torch takes: a model of MiniLM's size reads some 9000 tokens.
+FEW_OPERATIONS = 2e11
 # Abramowitz and Stegun 7.1.26: erf to 1.5e-7, the rounding of a float32.
 _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 _ERF_P = 0.3275911
 
 
 class QuestionEncoder:
-    """An encoder whose torch is loaded only for more than `FEW_TEXTS` texts at once, or for a model that needs it."""
+    """An encoder whose torch is loaded only for more than `FEW_TEXTS` texts or `FEW_OPERATIONS` at once, or for a model that needs it."""
 
     def __init__(self, path: Path, options: EmbedOptions | None = None) -> None:
         self.options = options or EmbedOptions()
         self._files = read_model(path)
         self._tokenizer = open_tokenizer(self._files)
-        light = supported(self._files) and _dtype(self._files) in {"float32", "float16"}
-        self._light = NumpyBert(self._files) if light else None
+        self._simple = supported(self._files) and _dtype(self._files) in {"float32", "float16"}
+        self._light: NumpyBert | None = None
         self._full: Encoder | None = None
 
     @property
@@ -45,22 +48,35 @@ class QuestionEncoder:
         """See `EmbedOptions.fingerprint`."""
         return self.options.fingerprint(self._files.digest)
 
-    def encode(self, texts: Sequence[str], kind: Kind = Kind.DOCUMENT) -> Vectors:
-        """[n, d] float32 vectors in the order of `texts`."""
-        if self._light is None or self._full is not None or not 0 < len(texts) <= FEW_TEXTS:
-            return self._encoder().encode(texts, kind)
-        prefix = self.options.prefix(kind)
-        found = np.stack([self._light(self._tokenizer.encode(prefix + text).ids) for text in texts])
-        if self.options.normalize or self._files.modules[-1] == "Normalize":
-            found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-        return found
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self._files.config["hidden_size"]) if self._simple else self.full.dimension
 
-    def _encoder(self) -> Encoder:
+    @property
+    def full(self) -> Encoder:
+        """The encoder for any number of texts, loaded at first use. Raises EncoderError."""
         if self._full is None:
             from gradatim.rag.embed.encoder import Encoder
 
             self._full = Encoder(self._files.path, self.options)
+            self._light = None
         return self._full
+
+    def encode(self, texts: Sequence[str], kind: Kind = Kind.DOCUMENT) -> Vectors:
+        """[n, d] float32 vectors in the order of `texts`."""
+        if not self._simple or self._full is not None or not 0 < len(texts) <= FEW_TEXTS:
+            return self.full.encode(texts, kind)
+        prefix = self.options.prefix(kind)
+        ids = [self._tokenizer.encode(prefix + text).ids for text in texts]
+        if sum(map(len, ids)) * _per_token(self._files) > FEW_OPERATIONS:
+            return self.full.encode(texts, kind)
+        if self._light is None:
+            self._light = NumpyBert(self._files)
+        found = np.stack([self._light(item) for item in ids])
+        if self.options.normalize or self._files.modules[-1] == "Normalize":
+            found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        return found
 
 
 class NumpyBert:
@@ -129,6 +145,12 @@ class NumpyBert:
 def _dtype(files: ModelFiles) -> str:
     """Type of the weights as the configuration states it; numpy has no bfloat16."""
     return str(files.config.get("dtype") or files.config.get("torch_dtype") or "float32")
+
+
+def _per_token(files: ModelFiles) -> float:
+    """Operations of the linear layers for one token: most of all work."""
+    size, inner = int(files.config["hidden_size"]), int(files.config["intermediate_size"])
+    return 2.0 * int(files.config["num_hidden_layers"]) * (4 * size * size + 2 * size * inner)
 
 
 def _gelu(x: Floats) -> Floats:

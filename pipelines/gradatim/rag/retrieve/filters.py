@@ -12,11 +12,9 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from weaviate.classes.query import Filter
-
 from gradatim.api.ragindex import MetadataField, MetadataType
 from gradatim.rag.model import RagError
-from gradatim.rag.store import schema as s
+from gradatim.rag.store import names as s
 from gradatim.rag.store.rows import TypedValue, as_date
 
 MAX_VALUES = 1000
@@ -133,12 +131,14 @@ def to_store(conditions: Sequence[Condition]) -> Any:
     """Return the store's filter for conditions that must all hold; None for none."""
     if not conditions:
         return None
-    parts = [_store_condition(condition) for condition in conditions]
+    # The client costs a second to import; whoever only reads filters does without.
+    from weaviate.classes.query import Filter
+
+    parts = [_store_condition(Filter.by_property(item.property), item) for item in conditions]
     return parts[0] if len(parts) == 1 else Filter.all_of(parts)
 
 
-def _store_condition(condition: Condition) -> Any:
-    by = Filter.by_property(condition.property)
+def _store_condition(by: Any, condition: Condition) -> Any:
     value = condition.value
     if condition.operator is Operator.IN:
         values: Any = list(value) if isinstance(value, tuple) else [value]

@@ -18,7 +18,7 @@ from weaviate.collections import Collection
 from gradatim.api.ragindex import Retrieval
 from gradatim.rag.retrieve.candidates import Candidate, Vector, similarity
 from gradatim.rag.retrieve.filters import Condition, to_store
-from gradatim.rag.store import schema as s
+from gradatim.rag.store import names as s
 from gradatim.rag.store.connection import translated
 from gradatim.rag.store.manifest import RetrievalManifest
 from gradatim.rag.store.rows import from_properties

@@ -9,14 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
 import httpx
 import weaviate
 from weaviate.classes.init import AdditionalConfig, Auth, Timeout
-from weaviate.connect import ConnectionParams
 from weaviate.exceptions import (
     AuthenticationFailedError,
     InsufficientPermissionsError,
@@ -30,6 +27,7 @@ from weaviate.exceptions import (
     WeaviateTimeoutError,
 )
 
+from gradatim.rag.store.address import VectorStoreAddress
 from gradatim.rag.store.errors import (
     CollectionNotFound,
     CredentialsRefused,
@@ -38,6 +36,8 @@ from gradatim.rag.store.errors import (
     VectorStoreError,
     VectorStoreUnreachable,
 )
+
+__all__ = ["VectorStoreAddress", "connected", "open_client", "translated"]
 
 # The client logs whole objects, vectors included, whenever one of a batch fails; the loader reports them itself.
 logging.getLogger("weaviate-client").setLevel(logging.CRITICAL)
@@ -67,39 +67,6 @@ _GONE = ("could not find class", "class not found", "collection not found")
 _WRONG_VECTOR = "does not have named vector"
 _TENANT = ("tenant not found", "multi-tenancy enabled", "multi-tenancy disabled", "tenant name")
 _UNAVAILABLE_TEXT = ("unavailable", "deadline exceeded", "connection refused", "socket closed", "failed to connect")
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds that one request may take."""
-
-    init: int = 10
-    query: int = 30
-    insert: int = 90
-
-
-@dataclass(frozen=True, slots=True)
-class VectorStoreAddress:
-    """Where Weaviate listens. `endpoint` and `grpc_endpoint` are `http(s)://host:port`; the key never appears in `repr`."""
-
-    endpoint: str
-    grpc_endpoint: str
-    api_key: str | None = field(default=None, repr=False)
-    timeouts: Timeouts = field(default_factory=Timeouts)
-
-    def parameters(self) -> ConnectionParams:
-        """Return the client's parameters; raises VectorStoreError for an address without host."""
-        http_host, http_port, http_secure = _split(self.endpoint)
-        grpc_host, grpc_port, grpc_secure = _split(self.grpc_endpoint)
-        return ConnectionParams.from_params(http_host, http_port, http_secure, grpc_host, grpc_port, grpc_secure)
-
-
-def _split(address: str) -> tuple[str, int, bool]:
-    parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise VectorStoreError(f"{address!r} is not an address; write http://host:port or https://host:port")
-    secure = parts.scheme == "https"
-    return parts.hostname, parts.port or (443 if secure else 80), secure
 
 
 def open_client(address: VectorStoreAddress) -> weaviate.WeaviateClient:

@@ -17,7 +17,7 @@ from typing import Any
 
 from gradatim.api.ragindex import MetadataField, MetadataType
 from gradatim.rag.model import RagError
-from gradatim.rag.store import schema as s
+from gradatim.rag.store import names as s
 
 TENANT_PATTERN = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 TypedValue = str | int | float | bool | datetime

@@ -13,13 +13,25 @@ from typing import Any
 import weaviate.classes.config as wc
 
 from gradatim.api.ragindex import MetadataField, MetadataType, VectorIndex
-
-METADATA_PREFIX = "m_"
-TEXT, DOCUMENT, SOURCE, URI = "text", "document", "source", "uri"
-INDEX, START, END, PAGE, ROW = "index", "start", "end", "page", "row"
-HEADINGS, FINGERPRINT = "headings", "fingerprint"
-PARENT, PARENT_CARRIER = "parent", "parent_carrier"
-PARENT_TEXT, PARENT_START, PARENT_END = "parent_text", "parent_start", "parent_end"
+from gradatim.rag.store.names import (
+    DOCUMENT,
+    END,
+    FINGERPRINT,
+    HEADINGS,
+    INDEX,
+    PAGE,
+    PARENT,
+    PARENT_CARRIER,
+    PARENT_END,
+    PARENT_START,
+    PARENT_TEXT,
+    ROW,
+    SOURCE,
+    START,
+    TEXT,
+    URI,
+    metadata_property,
+)  # fmt: skip
 
 _TYPES = {
     MetadataType.TEXT: wc.DataType.TEXT,
@@ -52,11 +64,6 @@ class CollectionDesign:
     fields: tuple[MetadataField, ...]
     tenants: bool
     description: str
-
-
-def metadata_property(name: str) -> str:
-    """Return the property of a metadata field; the prefix keeps users' names apart from ours and from Weaviate's own."""
-    return METADATA_PREFIX + name
 
 
 def properties(fields: tuple[MetadataField, ...]) -> list[wc.Property]:

@@ -20,11 +20,12 @@ from weaviate.classes.tenants import Tenant
 from weaviate.collections import Collection
 from weaviate.exceptions import WeaviateInsertManyAllFailedError
 
-from gradatim.rag.store import schema as s
+from gradatim.rag.store import names as s
 from gradatim.rag.store.connection import translated
 from gradatim.rag.store.diff import Limits, ObjectKey, count_differences, pieces
 from gradatim.rag.store.errors import CountMismatch, LoadRefused, VectorStoreUnreachable
 from gradatim.rag.store.rows import IndexRow, size_of, to_properties
+from gradatim.rag.store.schema import CollectionDesign, create_arguments
 
 Vector = npt.NDArray[np.float32]
 Rows = Iterable[tuple[IndexRow, Vector]]
@@ -82,10 +83,10 @@ class CollectionWriter:
         with translated(f"looking for collection {self.name}"):
             return self.name in self.client.collections.list_all(simple=True)
 
-    def create(self, design: s.CollectionDesign) -> None:
+    def create(self, design: CollectionDesign) -> None:
         """Create the collection; raises LoadRefused's base when the server refuses the definition."""
         with translated(f"creating collection {self.name}"):
-            self.client.collections.create(**s.create_arguments(design))
+            self.client.collections.create(**create_arguments(design))
 
     def describe(self, description: str) -> None:
         """Replace the manifest in the collection's description."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -17,7 +17,6 @@ from gradatim.api.ragindex import RAGIndexSpec, Retrieval
 from gradatim.api.run import canonical_digest
 from gradatim.api.runstatus import Metrics
 from gradatim.rag.retrieve.candidates import Hit, Vector
-from gradatim.rag.retrieve.retriever import Query, Retriever
 from gradatim.workloads.errors import StoreError
 from gradatim.workloads.index.artifact import CHUNKS_FILE, DOCUMENTS_FILE, EVALUATION, Artifact
 from gradatim.workloads.index.build import Build
@@ -26,6 +25,9 @@ from gradatim.workloads.index.questions import LocatedQuestion, Question, locate
 from gradatim.workloads.index.reading import ParquetRows
 from gradatim.workloads.index.units import relevant_units, unit_of, units_of_documents
 from gradatim.workloads.sources import Sources
+
+if TYPE_CHECKING:
+    from gradatim.rag.retrieve.retriever import Retriever
 
 MAX_REPORT_BYTES = 1 << 28
 QUESTIONS = "evaluation.questions"
@@ -131,6 +133,8 @@ def evaluate(build: Build, artifact: Artifact, retriever: Retriever, questions: 
 
 def _ask(retriever: Retriever, question: Question, vector: Vector, count: int) -> list[Hit]:
     """Ask one question. A ranking is measured, so the order for prompts is left out."""
+    from gradatim.rag.retrieve.retriever import Query
+
     query = Query(question.text, count, tenant=question.tenant, overrides={"ordering": "score"}, vector=vector)
     return list(retriever.answer(query).hits)
 

@@ -15,8 +15,7 @@ from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.api.run import IndexOutput, RunResult, canonical_digest
 from gradatim.api.runstatus import Metrics
 from gradatim.rag.ocr import OnPage
-from gradatim.rag.retrieve.retriever import Retriever
-from gradatim.rag.store.connection import VectorStoreAddress, connected
+from gradatim.rag.store.address import VectorStoreAddress
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.executor import Executor, open_executor
 from gradatim.workloads.index.adopting import Adopted, Wanted, open_adopted
@@ -28,7 +27,6 @@ from gradatim.workloads.index.evaluating import QuestionList, evaluate, list_que
 from gradatim.workloads.index.failures import rag_failures
 from gradatim.workloads.index.identity import chunk_digest, parse_digest, resolved_digest
 from gradatim.workloads.index.judging import Judgement, judge_documents, reason_counts
-from gradatim.workloads.index.loading import choose_target, load, open_writer
 from gradatim.workloads.index.models import RunModels, fetch_models, fitted
 from gradatim.workloads.index.parsing import parse_files
 from gradatim.workloads.index.previous import Previous
@@ -160,6 +158,10 @@ def serve_artifact(
     build: Build, made: Made, address: VectorStoreAddress, questions: QuestionList
 ) -> tuple[str, Metrics]:
     """Load a collection, count it, and measure retrieval on it as clients will query it; returns collection and metrics."""
+    # The store's client: an index that did not change never gets here, and importing it would be most of its time.
+    from gradatim.rag.store.connection import connected
+    from gradatim.workloads.index.loading import choose_target, load, open_writer
+
     ctx, manifest = build.ctx, made.manifest.retrieval
     with connected(address) as client:
         collection = choose_target(build, made.chunked.digest, client)
@@ -168,6 +170,8 @@ def serve_artifact(
         if questions.digest is None:
             return collection, []
         ctx.stage("evaluate", questions.count)
+        from gradatim.rag.retrieve.retriever import Retriever
+
         retriever = Retriever(client, collection, build.models.shelf.models())
         return collection, evaluate(build, made.artifact, retriever, questions)
 

@@ -1,6 +1,7 @@
 """Decides whether the previous version is still what the sources and the spec ask for, and really there.
 
-Called after resolving, before anything is parsed: an index that did not change costs its hashing and two requests.
+Called after resolving, before anything is parsed: an index that did not change costs its hashing and two requests. Imports no client of
+the vector store: that alone would take longer.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import logging
 import pyarrow as pa
 
 from gradatim.api.run import IndexOutput
-from gradatim.rag.store.connection import VectorStoreAddress, connected, translated
-from gradatim.rag.store.errors import CollectionNotFound, ManifestError
+from gradatim.rag.store.address import VectorStoreAddress
+from gradatim.rag.store.errors import ManifestError
 from gradatim.rag.store.manifest import read_manifest
+from gradatim.rag.store.presence import presence
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.errors import NotFound, StoreError
 from gradatim.workloads.index.artifact import Artifact, ArtifactManifest
@@ -50,21 +52,14 @@ def unchanged_output(
 
 
 def _is_loaded(address: VectorStoreAddress, collection: str, manifest: ArtifactManifest) -> bool:
-    with connected(address) as client:
-        handle = client.collections.use(collection)
-        try:
-            with translated(f"looking for collection {collection}"):
-                if collection not in client.collections.list_all(simple=True):
-                    return False
-                description = handle.config.get(simple=True).description
-                if read_manifest(collection, description).digest != manifest.digest:
-                    return False
-                tenants = handle.tenants.get() if manifest.retrieval.tenant_field is not None else None
-                handles = [handle] if tenants is None else [handle.with_tenant(tenant) for tenant in tenants]
-                found = sum(int(part.aggregate.over_all(total_count=True).total_count or 0) for part in handles)
-        except (ManifestError, CollectionNotFound):
-            return False
-    return found == manifest.chunks
+    found = presence(address, collection)
+    if found is None:
+        return False
+    try:
+        loaded = read_manifest(collection, found.description)
+    except ManifestError:
+        return False
+    return (loaded.digest, found.objects) == (manifest.digest, manifest.chunks)
 
 
 def _output(

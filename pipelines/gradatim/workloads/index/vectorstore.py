@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure
-from gradatim.rag.store.connection import VectorStoreAddress
+from gradatim.rag.store.address import VectorStoreAddress
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.errors import WorkloadError
 

@@ -22,7 +22,7 @@ from gradatim.workloads.index.reading import Vectors
 from gradatim.workloads.index.settings import IndexSettings
 
 if TYPE_CHECKING:
-    from gradatim.rag.embed import Encoder
+    from gradatim.rag.embed.question import QuestionEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Worker:
         self._recipe = recipe
         self._on_page = on_page
         self._ocr: Ocr | None = None
-        self._encoder: Encoder | None = None
+        self._encoder: QuestionEncoder | None = None
         self._tokenizer: HfTokenizer | None = None
 
     def read(self, file: FileContent) -> Read:
@@ -80,10 +80,14 @@ class Worker:
         return self._ocr
 
     @property
-    def encoder(self) -> Encoder:
-        """The encoder, loaded at first use. Raises EncoderError, or RagError where this machine has other weights."""
+    def encoder(self) -> QuestionEncoder:
+        """The encoder, opened at first use; torch is loaded for more than a few texts only.
+
+        Raises EncoderError, or RagError where this machine has other weights.
+        """
         if self._encoder is None:
-            from gradatim.rag.embed import EmbedOptions, Encoder, Precision
+            from gradatim.rag.embed import EmbedOptions, Precision
+            from gradatim.rag.embed.question import QuestionEncoder
 
             embedding = self._recipe.settings.embedding
             options = EmbedOptions(
@@ -94,7 +98,7 @@ class Worker:
                 precision=Precision(embedding.precision),
                 threads=self._recipe.threads,
             )
-            found = Encoder(self._recipe.folder, options)
+            found = QuestionEncoder(self._recipe.folder, options)
             if "sha256:" + found.fingerprint != self._recipe.encoder_digest:
                 raise RagError(f"{self._recipe.folder} holds other weights than the Run resolved; request a new Run")
             self._encoder = found
