@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,11 +121,11 @@ def _print_answer(answer: SearchAnswer, *, explain: bool) -> None:
 
 
 def _print_passage(number: int, passage: Passage) -> None:
-    head = f"[{number}] {passage.citation}"
-    click.echo(f"{click.style(head, bold=True)}  score {passage.score:.4f}")
-    click.echo("    " + " ".join(passage.text.split()))
-    if passage.scores:
-        click.echo("    scores: " + ", ".join(f"{k} {v:.4f}" for k, v in passage.scores.items()))
+    from gradatim.cli.passages import WIDTH, body, heading
+
+    click.secho(heading(number, passage), bold=True)
+    for line in body(passage, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)):
+        click.echo(line)
 
 
 @index.command()
