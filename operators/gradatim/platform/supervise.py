@@ -69,7 +69,10 @@ class Supervisor:
         for attempt in range(1, launch.attempts + 1):
             self.clear(component)
             self._check_ports(component)
-            self.progress(component, "starting" if attempt == 1 else f"ended while starting, attempt {attempt} of {launch.attempts}")
+            self.progress(
+                component,
+                "starting" if attempt == 1 else f"ended while starting, attempt {attempt} of {launch.attempts}",
+            )
             try:
                 self._start(launch)
                 break
