@@ -95,19 +95,22 @@ def query(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Ask an index and print the passages it finds, with where they stand. Needs the extra `index`.
 
-    Several questions are asked in turn; the model is loaded once.
+    Several questions are asked in turn; the model is loaded once. As JSON or YAML their answers are one list.
     """
     from gradatim.client.search import parse_filters
 
     conditions = parse_filters(filters)
+    answers = []
     with place.open(name) as search:
         for question in questions:
             answer = search.query(question, top, filters=conditions, tenant=tenant, explain=explain)
-            if show(answer.as_json(), output):
+            answers.append(answer.as_json())
+            if output != "table":
                 continue
             if len(questions) > 1:
                 click.secho(f"\n{question}", bold=True)
             _print_answer(answer, explain=explain)
+    show(answers if len(questions) > 1 else answers[0], output)
 
 
 def _print_answer(answer: SearchAnswer, *, explain: bool) -> None:
