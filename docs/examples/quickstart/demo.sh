@@ -26,7 +26,7 @@ echo "For each question the best passage: its file and characters, a score from 
 "$GRADATIM" index query --state "$STATE" gradatim-docs -k 1 \
   "How do I go back to an earlier version of an index?" \
   "What happens to rows that fail validation?" \
-  "Are scanned documents read with OCR?"
+  "How do I search only documents of one department?"
 
 say "5. What was measured, and what was rejected"
 "$GRADATIM" metrics --state "$STATE" ragindex gradatim-docs
