@@ -19,6 +19,7 @@ from gradatim.client.operations import Body, Target, get, typed_body
 from gradatim.client.watching import STREAM_SECONDS, Watcher
 
 Goal = Literal["Ready", "Succeeded"]
+UNSEEN = "waiting for the operator to see the change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def glance(thing: ReadModel) -> Glance:
 def judge_wait(seen: Glance, goal: Goal) -> WaitVerdict:
     """Decide from one look: an old observation or a Run under way is never the end, a stall always is."""
     if seen.observed < seen.generation:
-        return WaitVerdict(text="waiting for the operator to see the change")
+        return WaitVerdict(text=UNSEEN)
     suspended = seen.condition(ConditionType.SUSPENDED)
     if suspended is not None and suspended.status == "True" and not seen.holds(goal):
         return WaitVerdict(stalled=suspended)
@@ -156,4 +157,5 @@ def wait(where: Target, goal: Goal, timeout: float, on_progress: Callable[[WaitU
             raise StalledError(f"{where} is stalled: {said(found)}", reason=found.reason)
         if verdict.done:
             return event.body
-    raise WaitTimeoutError(f"{where} did not reach {goal} within {timeout:g} s; last: {text}")
+    hint = "is the operator running, and does it watch this namespace? `gradatim status`" if text == UNSEEN else None
+    raise WaitTimeoutError(f"{where} did not reach {goal} within {timeout:g} s; last: {text}", hint=hint)
