@@ -22,10 +22,11 @@ say "3. Wait: seventy-one tickets are validated, the documentation is indexed an
 "$GRADATIM" wait --state "$STATE" ragindex gradatim-docs --timeout 10m
 
 say "4. Ask"
-"$GRADATIM" index query --state "$STATE" gradatim-docs -k 2 \
+echo "For each question the best passage: its file and characters, a score from 0 to 1, and the text as it is written there."
+"$GRADATIM" index query --state "$STATE" gradatim-docs -k 1 \
   "How do I go back to an earlier version of an index?" \
   "What happens to rows that fail validation?" \
-  "Which credentials does a workload get to see?"
+  "How do I search only documents of one department?"
 
 say "5. What was measured, and what was rejected"
 "$GRADATIM" metrics --state "$STATE" ragindex gradatim-docs

@@ -78,7 +78,7 @@ async def _told(context: Context, key: Key, body: Body, error: OperatorError, no
     conditions = merged(known, verdicts, generation=body["metadata"].get("generation", 0), now=rfc3339(now))
     if conditions == known:
         return None
-    status = raw | {"conditions": [c.to_manifest() for c in conditions]}
+    status = raw | {"conditions": [c.to_manifest() for c in conditions], "reasonText": error.reason.value}
     written = await context.kube.put_status(ours(key.plural), body | {"status": status})
     version: str = written["resourceVersion"]
     return version

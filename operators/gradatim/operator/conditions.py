@@ -12,6 +12,9 @@ from gradatim.api.meta import Condition
 from gradatim.api.reasons import ConditionType, Reason
 
 MESSAGE_LIMIT = 1024
+ORDINARY = frozenset(
+    r.value for r in (Reason.PENDING, Reason.RECORDED, Reason.IN_PROGRESS, Reason.PROMOTING, Reason.SUCCEEDED)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +66,24 @@ def reason_of(text: str | None, default: Reason) -> Reason:
         return Reason(text) if text else default
     except ValueError:
         return default
+
+
+def trouble(conditions: Sequence[Condition]) -> str | None:
+    """Return the word for the column Reason: why the object is not well or what it waits for; None while all is well.
+
+    What stalls comes first, then what is waited for, then what the last Run left behind: the order in which a person has to act.
+    """
+    by_type = {c.type: c for c in conditions}
+
+    def word(kind: ConditionType, *bad: str) -> str | None:
+        found = by_type.get(kind.value)
+        return found.reason if found is not None and found.status in bad and found.reason not in ORDINARY else None
+
+    if is_true(conditions, ConditionType.RECONCILING) and not is_true(conditions, ConditionType.STALLED):
+        return word(ConditionType.RECONCILING, "True")
+    return (
+        word(ConditionType.STALLED, "True")
+        or word(ConditionType.CURRENT, "False")
+        or word(ConditionType.DEGRADED, "True")
+        or word(ConditionType.READY, "False", "Unknown")
+    )

@@ -32,5 +32,6 @@ def stalled(status: S, reason: Reason, message: str, *, generation: int, now: st
             "observed_generation": generation,
             "state": State.READY if serving else State.FAILED,
             "conditions": merged(known, verdicts, generation=generation, now=now),
+            "reason_text": reason.value,
         }
     )

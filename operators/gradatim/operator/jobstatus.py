@@ -18,6 +18,9 @@ from gradatim.operator.runs.lifecycle import Decision
 from gradatim.operator.runs.triggers import ASKED
 from gradatim.operator.runtimes.base import Observed
 
+NOT_STARTED = "Not started"
+NOTHING_YET = "no Run has finished yet"
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -174,4 +177,6 @@ def text(progress: Progress | None, run: RunStatus | None) -> str | None:
 
 
 def _waiting(attempts: list[Attempt]) -> str:
-    return attempts[-1].outcome.value if attempts else "Pending"
+    if not attempts:
+        return "Pending"
+    return "Queued" if attempts[-1].waiting_since is not None else attempts[-1].outcome.value

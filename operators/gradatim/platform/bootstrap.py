@@ -70,7 +70,7 @@ class Admin:
 
     def get(self, path: str) -> dict[str, Any]:
         """Return an object, or nothing when there is none."""
-        answer = self._client.get(path)
+        answer = self._send("GET", path)
         if answer.status_code == 404:
             return {}
         if not answer.is_success:
@@ -90,19 +90,20 @@ class Admin:
                 time.sleep(0.05)
 
     def _established(self, crd: Mapping[str, Any]) -> bool:
-        answer = self._client.get(_path(crd))
+        answer = self._send("GET", _path(crd))
         conditions = (answer.json().get("status", {}).get("conditions") or []) if answer.is_success else []
         if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
             return False
         # Established comes a moment before the handler is in place.
         version = next(v["name"] for v in crd["spec"]["versions"] if v["storage"])
         listing = f"/apis/{crd['spec']['group']}/{version}/{crd['spec']['names']['plural']}"
-        return self._client.get(listing, params={"limit": 1}).is_success
+        return self._send("GET", listing, params={"limit": 1}).is_success
 
     def _apply(self, item: Mapping[str, Any]) -> None:
         deadline = time.monotonic() + _SECONDS
         while True:
-            answer = self._client.patch(
+            answer = self._send(
+                "PATCH",
                 _path(item),
                 params={"fieldManager": _MANAGER, "force": "true"},
                 headers={"Content-Type": "application/apply-patch+yaml"},
@@ -115,6 +116,19 @@ class Admin:
             if not late or time.monotonic() > deadline:
                 raise BootstrapError(f"applying {item['kind']} {item['metadata']['name']}: {_message(answer)}")
             time.sleep(0.1)
+
+    def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Send a request; one without an answer is repeated once, for each may be done twice and a busy machine is only slow."""
+        try:
+            return self._client.request(method, path, **more)
+        except httpx.TransportError:
+            try:
+                return self._client.request(method, path, **more)
+            except httpx.TransportError as error:
+                text = f"the API server does not answer {method} {path} ({error or type(error).__name__})"
+                raise BootstrapError(
+                    f"{text}: see `gradatim status`; on a busy machine `gradatim up` again goes on from here"
+                ) from error
 
 
 def _path(item: Mapping[str, Any]) -> str:

@@ -69,7 +69,10 @@ class Supervisor:
         for attempt in range(1, launch.attempts + 1):
             self.clear(component)
             self._check_ports(component)
-            self.progress(component, "starting" if attempt == 1 else f"ended while starting: attempt {attempt}")
+            self.progress(
+                component,
+                "starting" if attempt == 1 else f"ended while starting, attempt {attempt} of {launch.attempts}",
+            )
             try:
                 self._start(launch)
                 break
@@ -136,8 +139,8 @@ class Supervisor:
                 return
             time.sleep(_POLL)
         raise StartError(
-            f"{launch.component} is not healthy after {_START_SECONDS:.0f} s ({answer.detail}); "
-            f"the end of {launch.log}: {_last_lines(launch)}"
+            f"{launch.component} is not healthy after {_START_SECONDS:.0f} s ({answer.detail}); on a busy machine try again, "
+            f"what runs goes on running; the end of {launch.log}: {_last_lines(launch)}"
         )
 
 

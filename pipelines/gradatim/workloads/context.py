@@ -21,7 +21,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import ProgressDocument, RunConfig, RunResult, Stamp, StopRequest, control_path
 from gradatim.api.runstatus import Failure
 from gradatim.workloads.errors import NotFound, SecretError, StopRequested, StoreError, WorkloadError, shorten
-from gradatim.workloads.progress import STAGES, Tracker
+from gradatim.workloads.progress import STAGES, WORDS, Tracker
 from gradatim.workloads.secrets import SecretFolder
 from gradatim.workloads.store import ArtifactStore
 
@@ -51,7 +51,7 @@ class RunContext:
         self.deadline = time.monotonic() + config.deadline_seconds
         self.stop_reason = ""
         self.on_overrun: Callable[[], None] | None = None
-        self._tracker = Tracker(STAGES.get(config.workload, {}))
+        self._tracker = Tracker(STAGES.get(config.workload, {}), words=WORDS.get(config.workload, {}))
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = threading.Event()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from gradatim.api.runstatus import Progress
 
+STARTING = "starting"
 STAGES: Mapping[str, Mapping[str, float]] = {
     "validate": {
         "resolve": 5, "read": 50, "validate": 12, "deduplicate": 10, "decontaminate": 5, "split": 3, "write": 15,
@@ -20,17 +21,46 @@ STAGES: Mapping[str, Mapping[str, float]] = {
     },
 }  # fmt: skip
 
+# What a stage does, for a person, and what its steps are; steps without a name are not worth counting aloud.
+WORDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "validate": {
+        STARTING: ("reading the configuration", ""),
+        "resolve": ("listing the source", "files"),
+        "read": ("reading files", "files"),
+        "validate": ("checking the expectations", "rows"),
+        "deduplicate": ("looking for duplicates", "rows"),
+        "decontaminate": ("comparing with evaluation sets", "rows"),
+        "split": ("dividing rows into splits", "rows"),
+        "write": ("writing the snapshot", ""),
+    },
+    "index": {
+        STARTING: ("reading the configuration", ""),
+        "resolve": ("fetching models and listing the sources", "files"),
+        "parse": ("reading documents", "files"),
+        "validate": ("checking the expectations", "documents"),
+        "chunk": ("cutting documents into chunks", ""),
+        "embed": ("embedding chunks", "chunks"),
+        "write": ("writing the artifact", ""),
+        "load": ("loading the collection", "chunks"),
+        "evaluate": ("asking the questions", "questions"),
+    },
+}
+
 
 @dataclass(slots=True)
 class Tracker:
-    """Counts steps of stages. `weights` gives the order and share of each stage; an unknown stage has no share."""
+    """Counts steps of stages. `weights` gives the order and share of each stage; an unknown stage has no share.
+
+    `words` says what a stage does, so that its message is never empty.
+    """
 
     weights: Mapping[str, float]
-    stage: str = "starting"
+    stage: str = STARTING
     step: int = 0
     total: int = 0
     message: str = ""
     unit: str = ""
+    words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     _percent: int = 0
     _started: float = 0.0
@@ -74,10 +104,18 @@ class Tracker:
         )
 
     def _message(self, now: float) -> str:
+        return ", ".join(part for part in (self._doing(), self._rate(now), self.message) if part)
+
+    def _doing(self) -> str:
+        doing, noun = self.words.get(self.stage, ("", ""))
+        if not noun or not self.step:
+            return doing
+        return f"{self.step:,} of {self.total:,} {noun}" if self.total else f"{self.step:,} {noun} so far"
+
+    def _rate(self, now: float) -> str:
         if not self.unit or not self.step or not self._started or now <= self._started:
-            return self.message
-        rate = f"{self.step / (now - self._started):,.0f} {self.unit}/s"
-        return f"{rate}, {self.message}" if self.message else rate
+            return ""
+        return f"{self.step / (now - self._started):,.0f} {self.unit}/s"
 
     def _estimate(self) -> int:
         whole = sum(self.weights.values())

@@ -232,6 +232,9 @@ class ComputeProfileStatus(ReadModel):
     observed_generation: ObservedGeneration = -1
     state: State = State.PENDING
     conditions: Conditions = Field(default_factory=list)
+    reason_text: Short | None = Field(
+        default=None, description="Why it is not well, in one word, for the printer column; absent while all is well."
+    )
     runtime_version: Short | None = Field(default=None, description="Version that the Ray cluster reports.")
     vector_store_version: Short | None = Field(default=None, description="Version that Weaviate reports.")
     active_runs: int = Field(default=0, description="Runs that hold a slot of this profile.")

@@ -202,6 +202,9 @@ class DatasetStatus(ReadModel):
     run: RunStatus | None = None
     progress: Progress | None = None
     progress_text: Short | None = Field(default=None, description="Progress in a few words, for the printer column.")
+    reason_text: Short | None = Field(
+        default=None, description="Why it is not well, in one word, for the printer column; absent while all is well."
+    )
     validation: ValidationSummary | None = None
     rejections: ReasonCounts = Field(default_factory=list, description="Rejected rows by reason.")
     last_refresh: Timestamp | None = Field(default=None, description="When a Run last found the snapshot current.")

@@ -43,7 +43,7 @@ class Kind:
 
 _STATE = Column("State", ".status.state")
 _PROGRESS = Column("Progress", ".status.progressText")
-_REASON = Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1)
+_REASON = Column("Reason", ".status.reasonText")
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 KINDS: tuple[Kind, ...] = (

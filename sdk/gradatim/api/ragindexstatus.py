@@ -107,6 +107,9 @@ class RAGIndexStatus(ReadModel):
     run: RunStatus | None = None
     progress: Progress | None = None
     progress_text: Short | None = Field(default=None, description="Progress in a few words, for the printer column.")
+    reason_text: Short | None = Field(
+        default=None, description="Why it is not well, in one word, for the printer column; absent while all is well."
+    )
     quality_text: Short | None = Field(default=None, description="Main metric of the active version, for the column.")
     validation: ValidationSummary | None = None
     rejections: ReasonCounts = Field(default_factory=list, description="Rejected documents by reason.")

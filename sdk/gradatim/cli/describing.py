@@ -13,7 +13,7 @@ import click
 import yaml
 
 from gradatim.cli.output import section, table
-from gradatim.client.display import age
+from gradatim.client.display import age, why
 
 Body = Mapping[str, Any]
 
@@ -30,6 +30,7 @@ def describe_body(body: Body, events: Sequence[Body]) -> None:
             "Age": age(str(meta.get("creationTimestamp") or ""), datetime.now(UTC)),
             "Generation": f"{meta.get('generation', 0)} (observed {status.get('observedGeneration', -1)})",
             "State": status.get("state"),
+            "Reason": why(body),
             "Deleted": meta.get("deletionTimestamp"),
         },
     )

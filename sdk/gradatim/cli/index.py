@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,19 +95,22 @@ def query(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Ask an index and print the passages it finds, with where they stand. Needs the extra `index`.
 
-    Several questions are asked in turn; the model is loaded once.
+    Several questions are asked in turn; the model is loaded once. As JSON or YAML their answers are one list.
     """
     from gradatim.client.search import parse_filters
 
     conditions = parse_filters(filters)
+    answers = []
     with place.open(name) as search:
         for question in questions:
             answer = search.query(question, top, filters=conditions, tenant=tenant, explain=explain)
-            if show(answer.as_json(), output):
+            answers.append(answer.as_json())
+            if output != "table":
                 continue
             if len(questions) > 1:
                 click.secho(f"\n{question}", bold=True)
             _print_answer(answer, explain=explain)
+    show(answers if len(questions) > 1 else answers[0], output)
 
 
 def _print_answer(answer: SearchAnswer, *, explain: bool) -> None:
@@ -120,11 +124,11 @@ def _print_answer(answer: SearchAnswer, *, explain: bool) -> None:
 
 
 def _print_passage(number: int, passage: Passage) -> None:
-    head = f"[{number}] {passage.citation}"
-    click.echo(f"{click.style(head, bold=True)}  score {passage.score:.4f}")
-    click.echo("    " + " ".join(passage.text.split()))
-    if passage.scores:
-        click.echo("    scores: " + ", ".join(f"{k} {v:.4f}" for k, v in passage.scores.items()))
+    from gradatim.cli.passages import WIDTH, body, heading
+
+    click.secho(heading(number, passage), bold=True)
+    for line in body(passage, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)):
+        click.echo(line)
 
 
 @index.command()

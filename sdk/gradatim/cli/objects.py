@@ -96,13 +96,15 @@ def get(
 def _print_one(kind: Kind, body: dict[str, Any], output: str, note: str = "") -> None:
     if show(body, output):
         return
-    from gradatim.client.display import cells_of, plain_table
+    from gradatim.client.display import cells_of, plain_table, why
 
     if note:
         cells = cells_of(kind, body, now=datetime.now(UTC), wide=output == "wide")
         click.echo("   ".join([note.ljust(8), *cells]))
         return
     _print_table(kind, [body], output, namespaced=False, empty=plain_table([], []))
+    if reason := why(body):
+        say(reason)
 
 
 def _print_table(kind: Kind, bodies: list[dict[str, Any]], output: str, *, namespaced: bool, empty: str) -> None:

@@ -144,5 +144,7 @@ def status(*, state: Path | None, node: bool, output: str) -> None:
     if not show(rows, output):
         keys = ("component", "state", "version", "pid", "memoryMiB", "address", "detail")
         table(keys, [["" if r[k] is None else str(r[k]) for k in keys] for r in rows])
+        for folder in sorted({str(c.log.parent) for c in found}):
+            say(f"logs: {folder}")
     if any(r["state"] != "running" for r in rows):
         raise click.exceptions.Exit(1)

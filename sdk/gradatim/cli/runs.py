@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,14 +45,14 @@ def wait(*, cluster: Cluster, kind: Kind, name: str, goal: str | None, timeout: 
 def _show_progress(line: Line, update: WaitUpdate) -> None:
     status: Any = getattr(update.object, "status", None)
     quality = getattr(status, "quality_text", None) if status else None
-    suffix = f" [{quality}]" if quality else ""
+    suffix = f" [{quality} now]" if quality else ""
     progress = update.progress
     running = progress is not None and status.run is not None and not status.run.done
     if progress is None or not running:
-        line(f"{update.text}{suffix}")
+        line(f"{update.text}{suffix}" if update.text else "")
         return
-    message = f": {progress.message}" if progress.message else ""
-    line(f"{progress.stage}{message}{suffix}", progress.percent, progress.eta_seconds)
+    doing = f"{progress.stage}: {progress.message}" if progress.message else progress.stage
+    line(f"{doing}{suffix}", progress.percent, progress.eta_seconds)
 
 
 @click.command()
@@ -96,17 +97,32 @@ def resume(*, cluster: Cluster, kind: Kind, name: str, output: str) -> None:
 @click.command()
 @kind_argument
 @name_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run is done.")
+@click.option("-f", "--follow", is_flag=True, help="Wait for the run to start, and go on until it is done.")
 @cluster_options
 def logs(*, cluster: Cluster, kind: Kind, name: str, follow: bool) -> None:
     """Print the log of the latest attempt.
+
+    If that is not the run you asked for, because it has not started yet, a line on standard error says so; with --follow it is waited for.
 
     Logs come from the Ray cluster. The local platform's token is found by itself; for another cluster put the token into a file and
     name it in $GRADATIM_RAY_TOKEN_FILE.
     """
     with cluster.client() as client:
-        for piece in client.logs(kind.name, name, follow=follow):
+        for piece in client.logs(kind.name, name, follow=follow, on_note=_once(say)):
             click.echo(piece, nl=False)
+
+
+def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Tell a line only when it differs from the one before."""
+    last = ""
+
+    def told(text: str) -> None:
+        nonlocal last
+        if text != last:
+            last = text
+            tell(text)
+
+    return told
 
 
 @click.command()

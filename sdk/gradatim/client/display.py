@@ -18,6 +18,8 @@ from gradatim.api.kinds import KINDS, Column, Kind
 M = TypeVar("M", bound=ReadModel)
 _FILTER = re.compile(r'^(?P<list>\w+)\[\?\(@\.(?P<key>\w+)=="(?P<value>[^"]*)"\)\]$')
 
+_TELLING = ("Stalled", "Reconciling", "Current", "Degraded", "Ready")  # in the order in which the operator looks
+
 
 def columns_of(kind: Kind, *, wide: bool = False, namespaced: bool = False) -> list[str]:
     """Return the headings of a kind's table."""
@@ -50,6 +52,15 @@ def _step(value: Any, part: str) -> Any:
         return value.get(part) if isinstance(value, Mapping) else None
     items = value.get(match["list"]) if isinstance(value, Mapping) else None
     return next((i for i in items or [] if i.get(match["key"]) == match["value"]), None)
+
+
+def why(body: Mapping[str, Any]) -> str:
+    """Return in a sentence why an object is not well, from the condition that its column Reason comes from; empty if it is."""
+    status = body.get("status") or {}
+    reason = status.get("reasonText")
+    told = {c.get("type"): c for c in status.get("conditions") or [] if c.get("reason") == reason and c.get("message")}
+    first = next((told[t] for t in _TELLING if t in told), None)
+    return "" if reason is None else f"{reason}: {first['message']}" if first else str(reason)
 
 
 def age(timestamp: str, now: datetime) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gradatim.api.computeprofile import ComputeProfile
+from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import attempt_name
-from gradatim.api.runstatus import RunStatus
 from gradatim.client.effects import Op, Request, send
 from gradatim.client.errors import (
     GradatimError,
@@ -25,10 +25,11 @@ from gradatim.client.errors import (
     UnreachableError,
     UnsupportedError,
 )
-from gradatim.client.operations import Body, Target, get, target, typed_body
+from gradatim.client.operations import Target, get, target, typed_body
 from gradatim.client.podlogs import pod_log
 from gradatim.client.resources import document
 from gradatim.client.statedir import local_platform, read_secret_file
+from gradatim.client.waiting import Glance, glance, request_open, said
 
 TOKEN_ENV = "GRADATIM_RAY_TOKEN_FILE"  # noqa: S105 - a variable's name
 FOLLOW_SECONDS = 1.0
@@ -44,11 +45,15 @@ class RayAccess:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """What a log gained since the last look; `last` once the Run is done and its log is whole."""
+    """What a log gained since the last look; `last` once the Run is done and its log is whole.
+
+    `attempt` is empty while there is none. `note` tells a person what `text` does not: what is waited for, or what it is the log of.
+    """
 
     attempt: str
     text: str
     last: bool
+    note: str = field(default="", compare=False)
 
 
 def find_token(state: Path | None, env: Mapping[str, str] | None = None) -> str | None:
@@ -63,57 +68,111 @@ def find_token(state: Path | None, env: Mapping[str, str] | None = None) -> str 
 
 
 class LogReader:
-    """Reads an object's log piece by piece, across the attempts of its Run."""
+    """Reads an object's log piece by piece, across the attempts of its Run.
 
-    def __init__(self, where: Target, *, state: Path | None = None) -> None:
+    With `follow` it may be opened before the start: it waits for a Run that was asked for instead of showing the one before it.
+    """
+
+    def __init__(self, where: Target, *, state: Path | None = None, follow: bool = False) -> None:
         self._where = where
         self._state = state
+        self._follow = follow
         self._access: RayAccess | None = None
         self._attempt = ""
         self._seen = 0
 
     def next(self) -> Op[LogPiece]:
         """Return the next piece, which may be empty. Raises `NotFoundError` if the object or its Run's log is not there."""
-        body = yield from get(self._where)
-        run = _run(self._where, body)
-        pods = _runs_in_pods(self._where, body)
-        if self._access is None and not pods:
-            self._access = yield from _access(self._where, body, self._state)
+        if not self._where.kind.namespaced:
+            raise UnsupportedError(f"a {self._where.kind.name} runs nothing and has no log")
+        thing: Any = typed_body(self._where.kind, (yield from get(self._where)))
+        seen = glance(thing)
+        run, coming = seen.run, waits_for_run(seen, shown=bool(self._attempt))
+        if run is None or not run.attempts:
+            if self._follow and not seen.holds(ConditionType.STALLED):
+                return LogPiece("", "", last=False, note=coming or "it has not run yet")
+            raise NotFoundError(f"{self._where} has not run yet{_because(seen)}", hint=_hint(self._where))
         attempt = attempt_name(run.name, run.attempts[-1].number)
+        if self._attempt and (attempt != self._attempt or coming):
+            # What the attempt that was followed wrote after the last look.
+            rest = yield from self._text(thing, self._attempt, expected=False)
+            if len(rest) > self._seen:
+                return self._piece(rest, last=False)
+        if coming and self._follow:
+            return LogPiece("", "", last=False, note=coming)
+        begun = attempt == self._attempt and self._seen > 0
+        text = yield from self._text(thing, attempt, expected=run.done or begun)
         if attempt != self._attempt:
             self._attempt, self._seen = attempt, 0
-        try:
-            if self._access is None:
-                text = yield from pod_log(str(self._where.namespace), attempt)
-            else:
-                text = yield from _read(self._access, attempt)
-        except NotFoundError:
-            if run.done or self._seen:
-                raise
-            text = ""
-        piece = LogPiece(attempt, text[self._seen :], run.done)
+        last = run.done and not request_open(seen)
+        return self._piece(text, last=last, note=_note(seen, attempt, coming, empty=not text))
+
+    def _piece(self, text: str, *, last: bool, note: str = "") -> LogPiece:
+        piece = LogPiece(self._attempt, text[self._seen :], last, note)
         self._seen = max(self._seen, len(text))
         return piece
 
+    def _text(self, thing: Any, attempt: str, *, expected: bool) -> Op[str]:
+        """Read the whole log of an attempt. One that is not there is empty, or raises `NotFoundError` where it is expected."""
+        pods = _runs_in_pods(thing)
+        if self._access is None and not pods:
+            self._access = yield from _access(thing, self._state)
+        try:
+            if self._access is None:
+                return (yield from pod_log(str(self._where.namespace), attempt))
+            return (yield from _read(self._access, attempt))
+        except NotFoundError:
+            if expected:
+                raise
+            return ""
 
-def _run(where: Target, body: Body) -> RunStatus:
-    if not where.kind.namespaced:
-        raise UnsupportedError(f"a {where.kind.name} runs nothing and has no log")
-    thing: Any = typed_body(where.kind, body)
-    run: RunStatus | None = thing.status.run if thing.status else None
-    if run is None or not run.attempts:
-        raise NotFoundError(f"{where} has not run yet", hint=f"gradatim events {where.kind.singular} {where.name}")
-    return run
+
+def waits_for_run(seen: Glance, *, shown: bool = False) -> str:
+    """Return what a Run that was asked for waits for; empty when the Run in status is the one that a person means. Pure.
+
+    Once a log was `shown` only another request makes its reader wait.
+    """
+    if seen.run is not None and not seen.run.done:
+        return ""
+    if request_open(seen):
+        return f"the Run that was requested has not started yet{_because(seen)}"
+    if shown:
+        return ""
+    if seen.observed < seen.generation:
+        return "the operator has not seen the newest change yet"
+    waiting = seen.condition(ConditionType.RECONCILING)
+    if waiting is None or waiting.status != "True" or waiting.reason == Reason.PROMOTING:
+        return ""
+    return f"the Run of the newest change has not started yet{_because(seen)}"
 
 
-def _runs_in_pods(where: Target, body: Body) -> bool:
-    thing: Any = typed_body(where.kind, body)
+def _because(seen: Glance) -> str:
+    """Return the words of the condition that says what is waited for, or what is wrong."""
+    for kind in (ConditionType.SUSPENDED, ConditionType.STALLED, ConditionType.RECONCILING):
+        found = seen.condition(kind)
+        if found is not None and found.status == "True":
+            return f" ({said(found)})"
+    return ""
+
+
+def _note(seen: Glance, attempt: str, coming: str, *, empty: bool) -> str:
+    if coming:
+        return f"this is the log of {attempt}, which is over; {coming}"
+    if not empty or seen.run is None:
+        return ""
+    return f"{attempt} wrote nothing" if seen.run.done else f"{attempt} has written nothing yet{_because(seen)}"
+
+
+def _hint(where: Target) -> str:
+    return f"gradatim logs {where.kind.singular} {where.name} --follow waits for it"
+
+
+def _runs_in_pods(thing: Any) -> bool:
     store = thing.status.store
     return store is not None and store.runtime_type == "kuberay"
 
 
-def _access(where: Target, body: Body, state: Path | None) -> Op[RayAccess]:
-    thing: Any = typed_body(where.kind, body)
+def _access(thing: Any, state: Path | None) -> Op[RayAccess]:
     store = thing.status.store
     address = store.runtime_address if store else None
     if not address:

@@ -169,15 +169,24 @@ class Client(ClientBase):
         return self._run(events(self._target(kind, name, namespace)))
 
     def logs(
-        self, kind: KindLike[M], name: str, *, namespace: str | None = None, follow: bool = False
+        self,
+        kind: KindLike[M],
+        name: str,
+        *,
+        namespace: str | None = None,
+        follow: bool = False,
+        on_note: Callable[[str], None] | None = None,
     ) -> Iterator[str]:
-        """Give the log of the object's latest attempt in pieces; with `follow`, until its Run is done.
+        """Give the log of the latest attempt in pieces; with `follow`, until its Run is done, also from before its start.
 
-        Raises `NotConfiguredError` if the Ray cluster wants a token and none is known.
+        `on_note` hears what the log does not say: that it is an earlier Run's, or what a Run waits for. Raises `NotConfiguredError` if the
+        Ray cluster wants a token and none is known.
         """
-        reader = LogReader(self._target(kind, name, namespace), state=self._state)
+        reader = LogReader(self._target(kind, name, namespace), state=self._state, follow=follow)
         while True:
             piece = self._run(reader.next())
+            if piece.note and on_note is not None:
+                on_note(piece.note)
             if piece.text:
                 yield piece.text
             if piece.last or not follow:

@@ -19,6 +19,7 @@ from gradatim.client.operations import Body, Target, get, typed_body
 from gradatim.client.watching import STREAM_SECONDS, Watcher
 
 Goal = Literal["Ready", "Succeeded"]
+UNSEEN = "waiting for the operator to see the change"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ class WaitUpdate:
     progress: Progress | None
     elapsed: float
 
+    def __str__(self) -> str:
+        """Return it in one line, for `on_progress=print`."""
+        meta: ObjectMeta = getattr(self.object, "metadata")  # noqa: B009 - every kind has it, ReadModel does not say so
+        return f"{meta.name}: {self.text or 'done'} ({self.elapsed:.0f} s)"
+
 
 def glance(thing: ReadModel) -> Glance:
     """Return the parts of an object that waiting looks at."""
@@ -83,12 +89,12 @@ def glance(thing: ReadModel) -> Glance:
 def judge_wait(seen: Glance, goal: Goal) -> WaitVerdict:
     """Decide from one look: an old observation or a Run under way is never the end, a stall always is."""
     if seen.observed < seen.generation:
-        return WaitVerdict(text="waiting for the operator to see the change")
+        return WaitVerdict(text=UNSEEN)
     suspended = seen.condition(ConditionType.SUSPENDED)
     if suspended is not None and suspended.status == "True" and not seen.holds(goal):
         return WaitVerdict(stalled=suspended)
-    if _request_open(seen):
-        return WaitVerdict(text="waiting for the requested run to start")
+    if request_open(seen):
+        return WaitVerdict(text=_request_text(seen))
     stalled = seen.condition(ConditionType.STALLED)
     if stalled is not None and stalled.status == "True":
         return WaitVerdict(stalled=stalled)
@@ -98,9 +104,17 @@ def judge_wait(seen: Glance, goal: Goal) -> WaitVerdict:
     return WaitVerdict(text=_describe(seen, goal))
 
 
-def _request_open(seen: Glance) -> bool:
+def request_open(seen: Glance) -> bool:
     """Return whether a rerun was asked for that the operator has not taken up."""
     return seen.requested_at is not None and seen.run is not None and seen.requested_at[:64] != seen.last_requested
+
+
+def _request_text(seen: Glance) -> str:
+    text = "waiting for the requested run to start"
+    if seen.run is not None and not seen.run.done:
+        return f"{text} after the one under way: {_describe(seen, 'Ready')}"
+    stalled = seen.condition(ConditionType.STALLED)
+    return f"{text} (until now {said(stalled)})" if stalled is not None and stalled.status == "True" else text
 
 
 def _describe(seen: Glance, goal: Goal) -> str:
@@ -109,11 +123,15 @@ def _describe(seen: Glance, goal: Goal) -> str:
         eta = f", about {progress.eta_seconds} s left" if progress.eta_seconds is not None else ""
         message = f": {progress.message}" if progress.message else ""
         return f"{progress.stage} {progress.percent} %{eta}{message}"
-    for kind in (goal, ConditionType.RECONCILING):
-        found = seen.condition(kind)
-        if found is not None and found.status != "True" and found.message:
-            return f"{found.reason}: {found.message}"
-    return f"waiting for {goal}"
+    current, under_way = seen.condition(goal), seen.condition(ConditionType.RECONCILING)
+    if current is not None and current.status != "True":
+        return said(current)
+    return said(under_way) if under_way is not None and under_way.status == "True" else f"waiting for {goal}"
+
+
+def said(condition: Condition) -> str:
+    """Return a condition's reason and message in one line."""
+    return f"{condition.reason}: {condition.message}" if condition.message else condition.reason
 
 
 def wait(where: Target, goal: Goal, timeout: float, on_progress: Callable[[WaitUpdate], None] | None) -> Op[Body]:
@@ -136,7 +154,8 @@ def wait(where: Target, goal: Goal, timeout: float, on_progress: Callable[[WaitU
             on_progress(WaitUpdate(thing, verdict.text, seen.progress, (yield from clock()) - started))
         if verdict.stalled is not None:
             found = verdict.stalled
-            raise StalledError(f"{where} is stalled: {found.reason}: {found.message}", reason=found.reason)
+            raise StalledError(f"{where} is stalled: {said(found)}", reason=found.reason)
         if verdict.done:
             return event.body
-    raise WaitTimeoutError(f"{where} did not reach {goal} within {timeout:g} s; last: {text}")
+    hint = "is the operator running, and does it watch this namespace? `gradatim status`" if text == UNSEEN else None
+    raise WaitTimeoutError(f"{where} did not reach {goal} within {timeout:g} s; last: {text}", hint=hint)

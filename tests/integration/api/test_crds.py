@@ -191,7 +191,7 @@ def test_printer_columns_show_the_main_figures(server: Server, stored: Any) -> N
     when = "2026-01-01T00:00:00Z"
     ready = {"type": "Ready", "status": "True", "reason": "Promoted", "message": "", "lastTransitionTime": when}
     status = {"observedGeneration": 1, "state": "Ready", "active": version, "conditions": [ready]}
-    status |= {"qualityText": "ndcg@10 0.801", "progressText": "done"}
+    status |= {"qualityText": "ndcg@10 0.801", "progressText": "done", "reasonText": "GateFailed"}
     server.http.put(f"{url}/status", json=made | {"status": status}).raise_for_status()
     table = server.http.get(url, headers={"Accept": TABLE}).json()
     shown = dict(zip([c["name"] for c in table["columnDefinitions"]], table["rows"][0]["cells"], strict=True))
@@ -203,7 +203,7 @@ def test_printer_columns_show_the_main_figures(server: Server, stored: Any) -> N
         "Quality": "ndcg@10 0.801",
         "Version": "v1",
         "Chunks": 7,
-        "Reason": "Promoted",
+        "Reason": "GateFailed",
     }
 
 

@@ -93,7 +93,7 @@ def test_objects_are_applied_shown_and_deleted(run: Run) -> None:
     dry = run("apply", "-f", "-", "--dry-run", "server", stdin=yaml.safe_dump(DATASET))
     assert dry.stdout == "dataset/docs valid (server dry run)\n"
     heads, row = run("get", "dataset").stdout.splitlines()
-    assert heads.split() == ["NAME", "STATE", "PROGRESS", "ROWS", "REJECTED", "AGE"]
+    assert heads.split() == ["NAME", "STATE", "PROGRESS", "ROWS", "REJECTED", "REASON", "AGE"]
     assert row.split()[:2] == ["docs", "Pending"]
     assert json.loads(run("get", "ragindex", "handbook", "-o", "json").stdout)["spec"]["retrieval"]["topK"] == 8
     assert [i["metadata"]["name"] for i in yaml.safe_load(run("get", "datasets", "-o", "yaml").stdout)["items"]] == [
@@ -140,6 +140,17 @@ def test_wait_prints_progress_lines_and_the_reason_of_a_stall(run: Run, set_stat
     assert "is stalled: DataInvalid: row 3 of a.csv is empty" in stalled.stderr
     set_status("datasets", "docs", {"conditions": [condition("Ready", "True")]})
     assert run("wait", "dataset", "docs").stdout == "dataset/docs is Ready\n"
+
+
+def test_get_shows_why_an_object_is_not_well(run: Run, set_status: Callable[..., None]) -> None:
+    run("apply", "-f", "-", stdin=yaml.safe_dump(INDEX))
+    missed = condition("Current", "False", "GateFailed", "ndcg@10 is 0.4, misses min 0.5 by 0.1")
+    ready = condition("Ready", "True")
+    set_status("ragindices", "handbook", {"reasonText": "GateFailed", "conditions": [ready, missed]})
+    heads, row = run("get", "ragindex").stdout.splitlines()
+    assert heads.split() == ["NAME", "STATE", "PROGRESS", "QUALITY", "VERSION", "REASON", "AGE"]
+    assert "GateFailed" in row.split()
+    assert run("get", "ragindex", "handbook").stderr == "GateFailed: ndcg@10 is 0.4, misses min 0.5 by 0.1\n"
 
 
 def test_describe_tells_conditions_metrics_gates_and_versions(run: Run, set_status: Callable[..., None]) -> None:

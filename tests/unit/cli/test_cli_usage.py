@@ -9,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+import gradatim.platform  # noqa: F401 - the import that the test of `status` would otherwise pay for inside its two seconds
 from gradatim.api.kinds import KINDS
 from gradatim.cli.main import cli
 from gradatim.cli.options import Duration
@@ -110,3 +111,11 @@ def test_completion_is_a_script_for_the_shell(run: CliRunner, shell: str) -> Non
 )
 def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
     assert Duration().convert(text, None, None) == seconds
+
+
+def test_status_says_where_the_logs_lie(run: CliRunner, tmp_path: Path) -> None:
+    result = run.invoke(cli, ["status"])
+    assert (result.exit_code, lines(result)) == (1, [f"logs: {tmp_path / 'state' / 'logs'}"])
+    assert [r["log"] for r in json.loads(run.invoke(cli, ["status", "-o", "json"]).stdout)][:1] == [
+        str(tmp_path / "state" / "logs" / "etcd.log")
+    ]

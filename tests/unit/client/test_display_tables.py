@@ -8,7 +8,7 @@ import pytest
 
 import gradatim.client as client_package
 from gradatim.api import Dataset, kind_of
-from gradatim.client.display import Listing, age, cells_of, columns_of, plain_table
+from gradatim.client.display import Listing, age, cells_of, columns_of, plain_table, why
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 BODY = {
@@ -17,6 +17,7 @@ BODY = {
     "status": {
         "state": "Ready",
         "progressText": "100 %",
+        "reasonText": "GateFailed",
         "active": {"digest": "sha256:" + "a" * 64, "uri": "file:///s/", "rows": 7},
         "conditions": [
             {"type": "Stalled", "status": "False", "reason": "No", "lastTransitionTime": "2026-01-01T21:00:00Z"},
@@ -38,7 +39,7 @@ def test_cells_follow_the_printer_columns_with_conditions_by_type() -> None:
         "Namespace", "Name", "State", "Progress", "Rows", "Rejected", "Reason", "Age",
     ]  # fmt: skip
     assert cells_of(kind, BODY, now=NOW, wide=True, namespaced=True) == [
-        "team", "docs", "Ready", "100 %", "7", "", "Promoted", "3h",
+        "team", "docs", "Ready", "100 %", "7", "", "GateFailed", "3h",
     ]  # fmt: skip
 
 
@@ -76,3 +77,25 @@ def test_a_plain_table_is_aligned_without_trailing_space() -> None:
         plain_table(["Name", "State"], [["a", "Ready"], ["long-name", ""]])
         == "NAME        STATE\na           Ready\nlong-name"
     )
+
+
+TOLD = [
+    ("a condition tells it", {"reasonText": "GateFailed"}, "GateFailed: ndcg@10 is 0.4, misses min 0.5 by 0.1"),
+    ("no condition tells it", {"reasonText": "Stale"}, "Stale"),
+    ("all is well", {}, ""),
+]
+
+
+@pytest.mark.parametrize(("status", "text"), [t[1:] for t in TOLD], ids=[t[0] for t in TOLD])
+def test_a_sentence_says_why_an_object_is_not_well(status: dict[str, str], text: str) -> None:
+    conditions = [
+        {"type": "Ready", "status": "True", "reason": "Succeeded", "message": "v1 serves"},
+        {"type": "Stalled", "status": "False", "reason": "GateFailed", "message": ""},
+        {
+            "type": "Current",
+            "status": "False",
+            "reason": "GateFailed",
+            "message": "ndcg@10 is 0.4, misses min 0.5 by 0.1",
+        },
+    ]
+    assert why({"status": {"conditions": conditions} | status}) == text

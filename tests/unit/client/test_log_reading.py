@@ -68,8 +68,25 @@ def _no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GRADATIM_STATE", str(tmp_path / "state"))
 
 
-def reader(tmp_path: Path) -> LogReader:
-    return LogReader(target(Dataset, "d", "n"), state=tmp_path / "state")
+def reader(tmp_path: Path, *, follow: bool = False) -> LogReader:
+    return LogReader(target(Dataset, "d", "n"), state=tmp_path / "state", follow=follow)
+
+
+def asked(state: dict[str, Any], *, taken: bool = False) -> dict[str, Any]:
+    """Return an object that `gradatim rerun` was called on; the operator has seen its generation."""
+    state["metadata"] |= {"annotations": {"gradatim.dev/requested-at": "T2"}, "generation": 1}
+    state["status"] |= {"observedGeneration": 1, "lastRequested": "T2" if taken else "T1"}
+    return state
+
+
+def reconciling(state: dict[str, Any], reason: str, message: str) -> dict[str, Any]:
+    condition = {"type": "Reconciling", "status": "True", "observedGeneration": 1, "reason": reason, "message": message}
+    state["metadata"]["generation"] = 1
+    state["status"] |= {
+        "observedGeneration": 1,
+        "conditions": [condition | {"lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    }
+    return state
 
 
 def test_pieces_add_up_across_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,3 +151,65 @@ def test_the_token_comes_from_the_variable_before_the_local_platform(tmp_path: P
     (state / "client.json").write_text("{")
     with pytest.raises(NotConfiguredError, match=r"client\.json cannot be read"):
         find_token(state, {})
+
+
+def test_after_a_rerun_the_log_says_that_it_is_the_earlier_run_s(tmp_path: Path) -> None:
+    server = Server(asked(thing(done=True)), {"r-a1": (200, "old\n")})
+    piece = server.run(reader(tmp_path).next())
+    assert (piece.text, piece.last) == ("old\n", False)
+    assert piece.note == "this is the log of r-a1, which is over; the Run that was requested has not started yet"
+
+
+def test_after_a_rerun_following_waits_for_the_new_run_and_shows_that_one(tmp_path: Path) -> None:
+    server, log = Server(asked(thing(done=True)), {"r-a1": (200, "old\n")}), reader(tmp_path, follow=True)
+    waiting = server.run(log.next())
+    assert (waiting, waiting.note) == (LogPiece("", "", False), "the Run that was requested has not started yet")
+    new = reconciling(asked(thing(), taken=True), "InProgress", "attempt 1 is being handed to the runtime")
+    new["status"]["run"] |= {"name": "r2"}
+    server.state = new
+    silent = server.run(log.next())
+    assert silent == LogPiece("r2-a1", "", False)
+    assert silent.note == "r2-a1 has written nothing yet (InProgress: attempt 1 is being handed to the runtime)"
+    server.logs["r2-a1"] = (200, "new\n")
+    new["status"]["run"]["done"] = True
+    assert server.run(log.next()) == LogPiece("r2-a1", "new\n", True)
+
+
+def test_following_goes_on_when_another_run_was_requested_meanwhile(tmp_path: Path) -> None:
+    server, log = Server(asked(thing()), {"r-a1": (200, "one\n")}), reader(tmp_path, follow=True)
+    assert server.run(log.next()) == LogPiece("r-a1", "one\n", False)
+    server.state, server.logs = asked(thing(done=True)), {"r-a1": (200, "one\ntwo\n")}
+    assert server.run(log.next()) == LogPiece("r-a1", "two\n", False)
+    assert server.run(log.next()) == LogPiece("", "", False)
+    server.state = asked(thing(done=True), taken=True)
+    server.state["status"]["run"]["name"], server.logs = "r2", {"r2-a1": (200, "three\n")}
+    assert server.run(log.next()) == LogPiece("r2-a1", "three\n", True)
+
+
+def test_following_may_begin_before_the_first_run(tmp_path: Path) -> None:
+    state = reconciling(thing(attempts=0), "WaitingForProfile", "ComputeProfile 'default' is not ready")
+    del state["status"]["run"]
+    server, log = Server(state, {}), reader(tmp_path, follow=True)
+    waiting = server.run(log.next())
+    told = "the Run of the newest change has not started yet (WaitingForProfile: ComputeProfile 'default' is not ready)"
+    assert (waiting, waiting.note) == (LogPiece("", "", False), told)
+    server.state, server.logs = thing(done=True), {"r-a1": (200, "x")}
+    server.state["status"]["observedGeneration"] = 0
+    assert server.run(log.next()) == LogPiece("r-a1", "x", True)
+
+
+def test_without_following_an_object_that_has_not_run_says_why_and_what_to_do(tmp_path: Path) -> None:
+    state = reconciling(thing(attempts=0), "ConcurrencyLimit", "the profile's limit is reached")
+    with pytest.raises(
+        NotFoundError, match=r"has not run yet \(ConcurrencyLimit: the profile's limit is reached\)"
+    ) as found:
+        Server(state, {}).run(reader(tmp_path).next())
+    assert found.value.hint == "gradatim logs dataset d --follow waits for it"
+
+
+def test_what_an_attempt_wrote_at_its_end_is_not_lost_when_the_next_one_has_begun(tmp_path: Path) -> None:
+    server, log = Server(thing(), {"r-a1": (200, "one\n")}), reader(tmp_path, follow=True)
+    assert server.run(log.next()).text == "one\n"
+    server.state, server.logs = thing(attempts=2, done=True), {"r-a1": (200, "one\nkilled\n"), "r-a2": (200, "two\n")}
+    assert server.run(log.next()) == LogPiece("r-a1", "killed\n", False)
+    assert server.run(log.next()) == LogPiece("r-a2", "two\n", True)

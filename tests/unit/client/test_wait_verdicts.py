@@ -59,7 +59,7 @@ PENDING: dict[str, tuple[Dataset, str]] = {
     "the condition speaks of an older generation": (dataset(conditions={"Ready": "True@1"}), "waiting for Ready"),
     "an old version serves while the new one is built": (
         dataset(conditions={"Ready": "True", "Reconciling": "True"}),
-        "waiting for Ready",
+        "Because: so",
     ),
     "a run is under way": (
         dataset(

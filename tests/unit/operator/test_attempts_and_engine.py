@@ -355,7 +355,11 @@ def step(state: RunStatus, evidence: Evidence, *, stop: str | None = None, suspe
 
 def test_an_attempt_is_submitted_only_when_it_is_recorded_and_proven_absent() -> None:
     assert step(run(RECORDED), seen(Phase.ABSENT)) == Step(
-        run(RECORDED), (Submit(1),), reason=Reason.IN_PROGRESS, requeue=1.0
+        run(RECORDED),
+        (Submit(1),),
+        reason=Reason.IN_PROGRESS,
+        message="attempt 1 is being handed to the runtime",
+        requeue=1.0,
     )
     assert step(run(RECORDED), Evidence(unknown=("x",))).actions == ()
     assert step(run(RUNNING), seen(Phase.ABSENT)).actions == ()

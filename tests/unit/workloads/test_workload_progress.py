@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gradatim.workloads.progress import STAGES, Tracker
+import pytest
+
+from gradatim.workloads.progress import STAGES, STARTING, WORDS, Tracker
 
 
 def test_percent_never_falls_and_reaches_a_hundred_only_at_the_end() -> None:
@@ -53,3 +55,32 @@ def test_a_stage_that_counts_a_unit_shows_its_rate() -> None:
     assert (found.message, found.eta_seconds) == ("2,500 rows/s", 16)
     tracker.advance(10_000, "part 2")
     assert tracker.progress(104.0, "t").message == "5,000 rows/s, part 2"
+
+
+@pytest.mark.parametrize("workload", STAGES)
+def test_a_message_is_never_empty(workload: str) -> None:
+    assert set(WORDS[workload]) == {STARTING, *STAGES[workload]}
+    tracker = Tracker(STAGES[workload], words=WORDS[workload])
+    assert tracker.progress(0, "t").message == "reading the configuration"
+    for number, stage in enumerate(STAGES[workload], start=1):
+        for total in (0, 3):
+            tracker.begin(stage, total, float(number))
+            assert tracker.progress(number, "t").message
+            tracker.advance(1, "")
+            assert tracker.progress(number, "t").message
+
+
+SAID = [
+    ("before the first step", "embed", 1500, 0, "", "embedding chunks"),
+    ("steps of a known number", "embed", 1500, 1200, "", "1,200 of 1,500 chunks"),
+    ("steps of an unknown number", "resolve", 0, 12, "", "12 files so far"),
+    ("steps that mean nothing to a person", "chunk", 3, 2, "410 chunks", "cutting documents into chunks, 410 chunks"),
+]
+
+
+@pytest.mark.parametrize(("stage", "total", "steps", "own", "said"), [s[1:] for s in SAID], ids=[s[0] for s in SAID])
+def test_a_message_counts_what_a_person_counts(stage: str, total: int, steps: int, own: str, said: str) -> None:
+    tracker = Tracker(STAGES["index"], words=WORDS["index"])
+    tracker.begin(stage, total, 1.0)
+    tracker.advance(steps, own)
+    assert tracker.progress(1.0, "t").message == said

@@ -12,7 +12,7 @@ from gradatim.api.computeprofile import ComputeProfile, ComputeProfileStatus
 from gradatim.api.meta import State
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.operator.clock import rfc3339, since
-from gradatim.operator.conditions import Verdict, find, merged
+from gradatim.operator.conditions import Verdict, find, merged, trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,13 @@ def status(
         ),
     ]
     versions = {p.condition: p.version for p in probes}
+    conditions = merged(old.conditions, verdicts, generation=generation, now=rfc3339(now))
     new = old.model_copy(
         update={
             "observed_generation": generation,
             "state": State.READY if failed is None else State.DEGRADED,
-            "conditions": merged(old.conditions, verdicts, generation=generation, now=rfc3339(now)),
+            "conditions": conditions,
+            "reason_text": trouble(conditions),
             "runtime_version": versions.get(ConditionType.RUNTIME_REACHABLE) or old.runtime_version,
             "vector_store_version": versions.get(ConditionType.VECTOR_STORE_REACHABLE) or old.vector_store_version,
             "active_runs": active,

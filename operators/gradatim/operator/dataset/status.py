@@ -12,7 +12,7 @@ from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator import jobstatus
 from gradatim.operator.clock import rfc3339, since
-from gradatim.operator.conditions import Verdict, find, merged, reason_of
+from gradatim.operator.conditions import Verdict, find, merged, reason_of, trouble
 from gradatim.operator.dataset.plan import Plan, World
 from gradatim.operator.jobstatus import Facts
 from gradatim.operator.settings import RunSettings
@@ -56,17 +56,19 @@ def status(
         interval=settings.progress_interval,
     )
     trigger = plan.decision.trigger
+    conditions = merged(old.conditions, verdicts, generation=generation, now=now)
     return old.model_copy(
         update={
             "observed_generation": generation,
             "state": jobstatus.state(verdicts, step.run),
-            "conditions": merged(old.conditions, verdicts, generation=generation, now=now),
+            "conditions": conditions,
+            "reason_text": trouble(conditions),
             "digest": active.digest if active else None,
             "active": active,
             "history": list(plan.history),
             "run": step.run,
             "progress": progress,
-            "progress_text": jobstatus.text(progress, step.run),
+            "progress_text": jobstatus.text(progress, step.run) or jobstatus.NOT_STARTED,
             "validation": result.validation if result and result.validation else old.validation,
             "rejections": result.rejections if result else old.rejections,
             "last_refresh": result.finished if result and result.outcome != "Failed" else old.last_refresh,
@@ -107,7 +109,7 @@ def _data(plan: Plan, old: DatasetStatus) -> list[Verdict]:
             found.append(jobstatus.data_valid(result.validation, "rows", step.message, good=good))
     for kind in (ConditionType.SOURCES_RESOLVED, ConditionType.DATA_VALID):
         if find(old.conditions, kind) is None and all(v.type is not kind for v in found):
-            found.append(Verdict(kind, None, Reason.PENDING))
+            found.append(Verdict(kind, None, Reason.PENDING, jobstatus.NOTHING_YET))
     return found
 
 

@@ -13,7 +13,7 @@ from gradatim.api.run import IndexOutput, RunResult
 from gradatim.api.runstatus import Metrics, RunStatus, StoreIdentity
 from gradatim.operator import jobstatus
 from gradatim.operator.clock import rfc3339, since
-from gradatim.operator.conditions import Verdict, clipped, find, merged, reason_of
+from gradatim.operator.conditions import Verdict, clipped, find, merged, reason_of, trouble
 from gradatim.operator.dataset.status import sources_verdict
 from gradatim.operator.jobstatus import Facts
 from gradatim.operator.ragindex.model import World
@@ -69,13 +69,15 @@ def status(
         interval=settings.progress_interval,
     )
     trigger = plan.decision.trigger
+    conditions = merged(old.conditions, verdicts, generation=generation, now=now)
     good = result is not None and result.outcome in {"Succeeded", "Unchanged"}
     vectors = world.around.profile.spec.vector_store if world.around.profile else None
     return old.model_copy(
         update={
             "observed_generation": generation,
             "state": jobstatus.state(verdicts, step.run, degraded=degraded),
-            "conditions": merged(old.conditions, verdicts, generation=generation, now=now),
+            "conditions": conditions,
+            "reason_text": trouble(conditions),
             "alias": world.alias,
             "endpoint": vectors.endpoint if vectors else old.endpoint,
             "grpc_endpoint": vectors.grpc_endpoint if vectors else old.grpc_endpoint,
@@ -87,7 +89,7 @@ def status(
             "versions_built": plan.built,
             "run": step.run,
             "progress": progress,
-            "progress_text": jobstatus.text(progress, step.run),
+            "progress_text": jobstatus.text(progress, step.run) or jobstatus.NOT_STARTED,
             "quality_text": None if active is None else _quality(active.metrics),
             "validation": result.validation if result and result.validation else old.validation,
             "rejections": result.rejections if good and result else old.rejections,
@@ -180,7 +182,9 @@ def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]
                 result.validation, "documents", step.message, good=good
             )
         elif good:
-            found[ConditionType.DATA_VALID] = Verdict(ConditionType.DATA_VALID, True, Reason.NOT_REQUESTED)
+            found[ConditionType.DATA_VALID] = Verdict(
+                ConditionType.DATA_VALID, True, Reason.NOT_REQUESTED, "no validation.expectations"
+            )
         built_reason = Reason.UNCHANGED if result.outcome == "Unchanged" else Reason.SUCCEEDED
         message = "" if result.index is None else _built(result.index, _adopted_by(world))
         found[ConditionType.BUILT] = Verdict(
@@ -195,7 +199,7 @@ def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]
         ConditionType.EVALUATED,
     ):
         if find(world.status.conditions, kind) is None and kind not in found:
-            found[kind] = Verdict(kind, None, Reason.PENDING)
+            found[kind] = Verdict(kind, None, Reason.PENDING, jobstatus.NOTHING_YET)
     return list(found.values())
 
 
@@ -227,7 +231,8 @@ def _evaluated(world: World, plan: Plan) -> Verdict:
     if plan.gate_failure is not None:
         return Verdict(ConditionType.EVALUATED, False, *plan.gate_failure)
     newest = plan.history[0] if plan.history else None
-    return Verdict(ConditionType.EVALUATED, True, Reason.SUCCEEDED, _quality(newest.metrics) or "" if newest else "")
+    metrics = newest.metrics if newest is not None else []
+    return Verdict(ConditionType.EVALUATED, True, Reason.SUCCEEDED, _quality(metrics) or f"{len(metrics)} metrics")
 
 
 def _degraded(world: World, *, degraded: bool) -> list[Verdict]:

@@ -86,7 +86,12 @@ def _after(
         "stop_requested_at": None,
         "stop_reason": None,
     }
-    return Step(run=run.model_copy(update=update), reason=Reason.RECORDED, requeue=0.0)
+    message = f"attempt {recorded.number} is recorded: attempt {last.number} {_ended(last)}"
+    return Step(run=run.model_copy(update=update), reason=Reason.RECORDED, message=message, requeue=0.0)
+
+
+def _ended(last: Attempt) -> str:
+    return "was stopped" if last.outcome is Outcome.STOPPED else f"failed ({last.failure})"
 
 
 def _retrying(last: Attempt) -> str:
@@ -114,7 +119,9 @@ def _stopping(
 def _running(run: RunStatus, last: Attempt, evidence: Evidence, bounds: rules.Rules) -> Step:
     observed, settings, now = evidence.observed, bounds.settings, bounds.now
     if last.outcome is Outcome.RECORDED and observed is not None and observed.phase is Phase.ABSENT:
-        return Step(run=run, actions=(Submit(last.number),), reason=Reason.IN_PROGRESS, requeue=settings.poll_min)
+        message = f"attempt {last.number} is being handed to the runtime"
+        actions = (Submit(last.number),)
+        return Step(run=run, actions=actions, reason=Reason.IN_PROGRESS, message=message, requeue=settings.poll_min)
     kill = (Kill(last.number),)
     if rules.past_deadline(last, bounds):
         message = f"{rules.overrun(last, bounds)}; stopping the attempt"

@@ -135,6 +135,8 @@ def _active(run: RunStatus, known: Known, policy: Policy, situation: Situation) 
         again = _inputs(situation, run, Trigger(run.trigger, run.trigger))
         if isinstance(again, Block):
             return Decision(Step(run=run), block=again)
-        return Decision(Step(run=run.model_copy(update={"config_digest": again.digest}), requeue=0.0), start=again)
+        frozen = run.model_copy(update={"config_digest": again.digest})
+        message = "the frozen inputs of the Run were gone and are frozen again"
+        return Decision(Step(run=frozen, message=message, requeue=0.0), start=again)
     step = advance(run, situation.evidence, policy, situation.settings, situation.now, stop=stop)
     return Decision(step)

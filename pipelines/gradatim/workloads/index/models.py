@@ -98,8 +98,11 @@ def fitted(settings: IndexSettings, models: RunModels) -> IndexSettings:
     most = models.text_tokens
     if settings.chunk.max_tokens <= most:
         return settings
-    log.warning(
-        "chunks have at most %d tokens instead of %d: the encoder reads no more", most, settings.chunk.max_tokens
+    log.info(
+        "chunks get %d tokens at most instead of maxTokens %d: the encoder reads no more at once, so longer chunks would have an end that"
+        " no search finds; no text is lost, there are only more chunks",
+        most,
+        settings.chunk.max_tokens,
     )
     overlap = min(settings.chunk.overlap_tokens, most // 2)
     return replace(settings, chunk=replace(settings.chunk, max_tokens=most, overlap_tokens=overlap))

@@ -1,0 +1,42 @@
+"""Writes the passages of an answer for a person: where each stands, how well it fits, and its text as it was written.
+
+Called by `gradatim index query`. Values in, lines out; it asks nothing and prints nothing.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradatim.client.search import Passage
+
+WIDTH = 100
+_INDENT = "    "
+
+
+def heading(number: int, passage: Passage) -> str:
+    """Return the place of a passage and its score in one line."""
+    where = f"{passage.source}/{passage.file}"
+    if passage.page is not None:
+        where += f", page {passage.page}"
+    if passage.row is not None:
+        where += f", row {passage.row}"
+    return f"[{number}] {where}, characters {passage.start} to {passage.end}, score {passage.score:.3f}"
+
+
+def body(passage: Passage, width: int = WIDTH) -> Iterator[str]:
+    """Yield the text, indented and wrapped; its lines stay lines, so that lists, tables and code can be read."""
+    for line in passage.text.splitlines():
+        if line.strip():
+            yield from textwrap.wrap(
+                line.rstrip(),
+                max(width, 40),
+                initial_indent=_INDENT,
+                subsequent_indent=_INDENT,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    if passage.scores:
+        yield f"{_INDENT}scores: " + ", ".join(f"{k} {v:.4f}" for k, v in passage.scores.items())
