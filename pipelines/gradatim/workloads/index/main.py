@@ -55,8 +55,8 @@ def build_index(ctx: RunContext) -> RunResult:
         if found is not None:
             return ctx.result("Unchanged", message="nothing changed since the active version was built", index=found)
         previous = Previous.open(ctx.store, inputs_of(ctx.config).previous)
-        recipe = Recipe(settings, models.folder, models.tokenizer, models.digest)
-        executor = stack.enter_context(open_executor(partial(Worker, recipe), spec.compute.workers))
+        recipe = Recipe(settings, models.encoder, models.digest)
+        executor = stack.enter_context(open_executor(partial(Worker, recipe), spec.compute.workers, ctx))
         build = Build(ctx, spec, settings, models, digests, previous, executor)
         made = make_artifact(build, resolved)
         collection, metrics = serve_artifact(build, made, address, questions)
