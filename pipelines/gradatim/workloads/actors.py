@@ -246,7 +246,11 @@ class RayExecutor:
 def _given_up(error: Exception, item: Any) -> WorkloadError:
     where = getattr(item, "location", None)
     what = (
-        f"while working on {where}" if where else "over the same piece of work" if item is not None else "at its start"
+        f"while working on {where}"
+        if where
+        else "over the same piece of work"
+        if item is not None
+        else "as they started"
     )
     if isinstance(error, OutOfMemoryError) or "low on memory" in str(error):
         text = f"{MOST_LOSSES} workers in turn ran out of memory {what}; give the workers more memory"
