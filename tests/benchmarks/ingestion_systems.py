@@ -65,8 +65,11 @@ class Gradatim:
         from gradatim.api.ragindex import Embedding
         from gradatim.rag.chunk.options import ChunkOptions, Strategy
         from gradatim.rag.embed import EmbedOptions, Encoder, load_model
+        from gradatim.rag.embed.files import read_model
         from gradatim.rag.parse import ParseOptions
+        from gradatim.workloads.executor import Place
         from gradatim.workloads.index.settings import IndexSettings
+        from gradatim.workloads.index.weights import ModelAt
         from gradatim.workloads.index.worker import Recipe, Worker
 
         folder = load_model(MODEL, cache_dir=folder_of_weights())
@@ -74,7 +77,8 @@ class Gradatim:
         embedding = Embedding(model=ModelRef(uri=MODEL), precision=self.precision)  # type: ignore[arg-type]
         chunk = ChunkOptions(Strategy(self.strategy), max_tokens=self.sizes.tokens, overlap_tokens=self.sizes.overlap)
         settings = IndexSettings(ParseOptions(), chunk, embedding, (), None)
-        self.worker = Worker(Recipe(settings, folder, folder, digest, threads=1))
+        model = ModelAt.of(read_model(folder))
+        self.worker = Worker(Recipe(settings, model, digest, threads=1), Place())
         assert self.worker.encoder.full.dimension
 
     def ingest(self, documents: Sequence[Text]) -> Ingested:

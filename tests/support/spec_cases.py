@@ -514,6 +514,24 @@ WRITTEN: tuple[Case, ...] = (
     Case("a hub model has a commit", "RAGIndex", {"embedding.model.uri": "hf://org/name"}, "spec.embedding.model.uri"),
     Case("a hub model at a commit is right", "RAGIndex", {"embedding.model.uri": f"hf://org/name@{COMMIT}"}),
     Case(
+        "a model has a store and a Secret of its own",
+        "RAGIndex",
+        {
+            "embedding.model": {
+                "uri": "s3://models/minilm",
+                "endpoint": "https://s3.example.com",
+                "region": "eu-1",
+                "secretRef": {"name": "models-read"},
+            }
+        },
+    ),
+    Case(
+        "the endpoint of a model is an address",
+        "RAGIndex",
+        {"embedding.model": {"uri": "s3://models/minilm", "endpoint": "s3.example.com"}},
+        "spec.embedding.model.endpoint",
+    ),
+    Case(
         "overlap stays within half of the chunk",
         "RAGIndex",
         {"chunking": {"maxTokens": 64, "overlapTokens": 33}},

@@ -104,8 +104,9 @@ class RunContext:
             self._tracker.advance(n, message)
 
     def note(self, message: str) -> None:
-        """Show a message with the progress."""
+        """Show a message with the progress, at once."""
         self.advance(0, shorten(message))
+        self._wake.set()
 
     def check_stop(self) -> None:
         """Raise StopRequested when this Run shall stop, WorkloadError when its deadline has passed. Cheap: reads at most every 5 s."""

@@ -32,7 +32,10 @@ _CONNECTION = (
 )  # fmt: skip
 _NODE_LOST = ("NodeDiedError", "WorkerCrashedError", "ActorDiedError", "ActorUnavailableError", "ObjectLostError")
 _REFUSED = re.compile(
-    r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID)", re.IGNORECASE
+    r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID)"
+    # Codes of S3 that Arrow has no name for; what HEAD answers to an expired token has not even a code.
+    r"|\b(ExpiredToken|InvalidToken|TokenRefreshRequired)\b|HTTP status 400\) during Head",
+    re.IGNORECASE,
 )
 _URL_CREDENTIALS = re.compile(r"://[^/\s@]*@")
 

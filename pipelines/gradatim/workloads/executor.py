@@ -1,23 +1,16 @@
 """Runs a worker's methods over many inputs, here or in Ray actors, always giving results in the order of the inputs.
 
-`open_executor` chooses: one worker runs in this process and starts nothing; more run as Ray actors of the cluster that the job runs in.
-The only module of the workloads that imports Ray, and only for more than one worker.
+`open_executor` chooses: one worker runs in this process and starts nothing; more run as Ray actors of the cluster that the job runs in. Called by
+the workloads. A method must give the same result whoever calls it, how often ever: the work of a lost actor is done again by another.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import cycle
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
-
-from gradatim.api.reasons import Reason
-from gradatim.api.runstatus import Failure
-from gradatim.workloads.errors import WorkloadError, shorten
-
-_IN_FLIGHT_PER_ACTOR = 2
 
 
 class Executor(Protocol):
@@ -26,6 +19,41 @@ class Executor(Protocol):
     def map(self, method: str, inputs: Iterable[Any]) -> Iterator[Any]:
         """Yield the results in order. At most a few inputs are taken ahead of the results."""
         ...
+
+
+class Watch(Protocol):
+    """Who watches over a wait: the `RunContext`."""
+
+    def check_stop(self) -> None:
+        """Raise when the Run shall end."""
+        ...
+
+    def note(self, message: str) -> None:
+        """Show a message with the progress."""
+        ...
+
+
+class DriverFiles(Protocol):
+    """The files of the machine on which the workload's own process runs, read from another."""
+
+    def read(self, file: Path) -> Iterator[bytes]:
+        """Yield a file's content in pieces."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker lives. `threads` of the processors are its own (None: as the process likes).
+
+    `driver` reads the files of the workload's own process, `node` names the machine; both are None where a worker lives on the same one.
+    """
+
+    threads: int | None = None
+    driver: DriverFiles | None = None
+    node: str | None = None
+
+
+Make = Callable[[Place], object]
 
 
 class LocalExecutor:
@@ -41,64 +69,16 @@ class LocalExecutor:
             yield call(item)
 
 
-class RayExecutor:
-    """A fixed number of actors, each with a worker of its own. A lost actor fails the attempt: checkpoints make the next one short."""
-
-    def __init__(self, make: Callable[[], object], workers: int) -> None:
-        import ray
-
-        class Actor:
-            """Holds one worker in its own process."""
-
-            def __init__(self) -> None:
-                self._worker = make()
-
-            def call(self, method: str, item: Any) -> Any:
-                return getattr(self._worker, method)(item)
-
-        self._ray = ray
-        remote: Any = ray.remote(num_cpus=1)(Actor)
-        self._actors: list[Any] = [remote.remote() for _ in range(workers)]
-
-    def map(self, method: str, inputs: Iterable[Any]) -> Iterator[Any]:
-        """Hand inputs round the actors, a bounded number ahead."""
-        pending: deque[Any] = deque()
-        actors = cycle(self._actors)
-        for item in inputs:
-            pending.append(next(actors).call.remote(method, item))
-            if len(pending) >= _IN_FLIGHT_PER_ACTOR * len(self._actors):
-                yield self._ray.get(pending.popleft())
-        while pending:
-            yield self._ray.get(pending.popleft())
-
-    def close(self) -> None:
-        """End the actors."""
-        for actor in self._actors:
-            self._ray.kill(actor)
-
-
 @contextlib.contextmanager
-def open_executor(make: Callable[[], object], workers: int) -> Iterator[Executor]:
-    """Open the executor for this number of workers; `make` builds a worker and must be picklable.
+def open_executor(make: Make, workers: int, watch: Watch) -> Iterator[Executor]:
+    """Open the executor for this number of workers; `make` builds a worker for its place and must be picklable.
 
     Raises WorkloadError Dependency/RuntimeUnreachable for more than one where no Ray cluster answers.
     """
     if workers == 1:
-        yield LocalExecutor(make())
+        yield LocalExecutor(make(Place()))
         return
-    import ray
+    from gradatim.workloads.actors import connected  # Ray takes a second to import
 
-    mine = not ray.is_initialized()
-    if mine:
-        try:
-            ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False)
-        except ConnectionError as error:
-            text = f"compute.workers is {workers}, and no Ray cluster answers here ({error}); set it to 1 to use one process"
-            raise WorkloadError(Failure.DEPENDENCY, Reason.RUNTIME_UNREACHABLE, shorten(text)) from error
-    executor = RayExecutor(make, workers)
-    try:
+    with connected(make, workers, watch) as executor:
         yield executor
-    finally:
-        executor.close()
-        if mine:
-            ray.shutdown()

@@ -90,7 +90,7 @@ def _build(ctx: RunContext, spec: DatasetSpec, resolved: Resolved, sizes: Sizes)
     plan = plan_of(spec.validation, ctx.config.suite, schema.names, rows.nullable())
     recipe = Recipe(spec.schema_kind, schema, plan, _evaluation_sets(ctx, spec, resolved.evaluation))
     with ExitStack() as stack:
-        executor = stack.enter_context(open_executor(partial(RowWorker, recipe), spec.compute.workers))
+        executor = stack.enter_context(open_executor(partial(RowWorker, recipe), spec.compute.workers, ctx))
         found = Selection(ctx, spec, rows, schema, executor, rejected, dropped)
         summary = selection.judge(found, plan)
         _check_fraction(found, seen, summary)

@@ -15,6 +15,7 @@ from gradatim.api.base import (
     FREE_FORM,
     MAX_NESTING,
     ODD_PATH,
+    Address,
     ApiModel,
     Fraction,
     Name,
@@ -85,6 +86,13 @@ class ModelRef(ApiModel):
             description="file:///path, s3://bucket/prefix, hf://org/name@commit or package://name.",
         ),
     ]
+    endpoint: Address | None = Field(
+        default=None, description="Address of the store of an s3 uri; absent means Amazon S3."
+    )
+    region: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Region of the bucket.")
+    secret_ref: SecretRef | None = Field(
+        default=None, description="Keys `access-key-id` and `secret-access-key` for s3, `token` for hf."
+    )
 
     @model_validator(mode="after")
     def _plain(self) -> Self:

@@ -203,6 +203,21 @@ def test_secrets_are_mounted_where_the_driver_runs_and_nowhere_else() -> None:
     assert "secretKeyRef" not in json.dumps([head, worker])
 
 
+def test_the_secrets_of_models_are_mounted_beside_the_driver_too() -> None:
+    config = index_config(LARGE)
+    assert config.index is not None
+    models = {
+        "embedding": {"model": {"uri": "s3://models/encoder", "secretRef": {"name": "encoder"}}},
+        "retrieval": {"rerank": {"model": {"uri": "s3://models/reranker", "secretRef": {"name": "reranker"}}}},
+    }
+    spec = RAGIndexSpec.model_validate(config.index.model_dump(by_alias=True, exclude_none=True) | models)
+    config = config.model_copy(update={"index": spec})
+    assert secret_names(config) == ["encoder", "questions", "reranker", "vectors", "web"]
+    head, worker = pods(rendered(LARGE, config))
+    assert sorted(v["secret"]["secretName"] for v in head["volumes"] if "secret" in v) == secret_names(config)
+    assert [v for v in worker["volumes"] if "secret" in v] == []
+
+
 def test_a_pod_sees_its_own_namespace_of_a_shared_store_only() -> None:
     head, _ = pods(rendered(LARGE, index_config(LARGE)))
     mount = next(m for m in head["containers"][0]["volumeMounts"] if m["name"] == "artifacts")

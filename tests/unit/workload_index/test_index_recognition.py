@@ -18,6 +18,7 @@ from gradatim.rag.model import Document, RecognisedPage
 from gradatim.rag.ocr import engine
 from gradatim.rag.parse import ParseOptions
 from gradatim.workloads.errors import WorkloadError
+from gradatim.workloads.executor import Place
 from gradatim.workloads.index.artifact import parquet_writer
 from gradatim.workloads.index.identity import FileIdentity, parse_digest, resolved_digest
 from gradatim.workloads.index.judging import recognition_facts
@@ -25,6 +26,7 @@ from gradatim.workloads.index.previous import Previous
 from gradatim.workloads.index.reading import ParquetRows
 from gradatim.workloads.index.settings import settings_of
 from gradatim.workloads.index.tables import CHUNKS, DOCUMENTS, REJECTED, document_of, document_row
+from gradatim.workloads.index.weights import ModelAt
 from gradatim.workloads.index.worker import Recipe, Worker
 from gradatim.workloads.secrets import SecretFolder
 from gradatim.workloads.store import ArtifactStore
@@ -95,7 +97,7 @@ def test_a_missing_extra_is_told_before_any_work(without_the_extra: None) -> Non
 def test_a_worker_has_an_engine_where_the_run_has_one(tmp_path: Path) -> None:
     for asked in (False, True):
         settings = settings_of(config(parsing={"ocr": asked}))[1]
-        worker = Worker(Recipe(settings, tmp_path, tmp_path, "sha256:e"))
+        worker = Worker(Recipe(settings, ModelAt(tmp_path, "", "sha256:m", ()), "sha256:e"), Place())
         assert (worker.ocr is not None) == asked
         assert worker.ocr is None or worker.ocr.engine.identity == settings.parse.ocr
 

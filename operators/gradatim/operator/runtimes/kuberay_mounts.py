@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gradatim.api.common import Source
+from gradatim.api.common import ModelRef, Source
 from gradatim.api.computeprofile import KUBERAY_SECRETS_PATH, ComputeProfileSpec
 from gradatim.api.run import RunConfig
 
@@ -74,12 +74,21 @@ def _artifacts(config: RunConfig, profile: ComputeProfileSpec) -> tuple[Mount, .
 
 
 def secret_names(config: RunConfig) -> list[str]:
-    """Return the Secrets of the Run's namespace that the config names, each once: the platform's and those of the sources."""
+    """Return the Secrets of the Run's namespace that the config names, each once: the platform's, those of sources and models."""
     names = [config.store.secret_name, config.vector_store.secret_name if config.vector_store else None]
     for source in sources(config):
         members = (source.s3, source.git, source.http, source.hugging_face)
         names.extend(m.secret_ref.name for m in members if m is not None and m.secret_ref is not None)
+    names.extend(model.secret_ref.name for model in models(config) if model.secret_ref is not None)
     return sorted({name for name in names if name})
+
+
+def models(config: RunConfig) -> Iterator[ModelRef]:
+    """Yield every model whose weights the Run fetches."""
+    if config.index is not None:
+        yield config.index.embedding.model
+        if config.index.retrieval.rerank is not None:
+            yield config.index.retrieval.rerank.model
 
 
 def sources(config: RunConfig) -> Iterator[Source]:

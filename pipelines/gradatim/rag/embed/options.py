@@ -32,6 +32,14 @@ class EncoderError(RagError):
     """A model that cannot be loaded or used as an encoder."""
 
 
+class ModelUnreachable(EncoderError):
+    """A hub or store that does not answer; it may later."""
+
+
+class ModelRefused(EncoderError):
+    """A hub or store that wants other credentials."""
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedOptions:
     """`batch_tokens` bounds a batch, padding included. `threads` is for the whole process; None leaves it as it is.

@@ -39,6 +39,11 @@ class FileContent:
     data: bytes
     metadata: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def location(self) -> str:
+        """Where a person finds the file."""
+        return f"{self.source}:{self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class Read:

@@ -55,10 +55,10 @@ def build_index(ctx: RunContext) -> RunResult:
         if found is not None:
             return ctx.result("Unchanged", message="nothing changed since the active version was built", index=found)
         previous = Previous.open(ctx.store, inputs_of(ctx.config).previous)
-        recipe = Recipe(settings, models.folder, models.tokenizer, models.digest)
+        recipe = Recipe(settings, models.encoder, models.digest)
         # A worker of another process cannot tell about its pages: there the progress moves by files.
         watch = page_watch(ctx) if spec.compute.workers == 1 else None
-        executor = stack.enter_context(open_executor(partial(Worker, recipe, watch), spec.compute.workers))
+        executor = stack.enter_context(open_executor(partial(Worker, recipe, on_page=watch), spec.compute.workers, ctx))
         adopted = adopt(ctx, spec, models, executor)
         build = Build(ctx, spec, settings, models, digests, previous, adopted, executor)
         made = make_artifact(build, resolved)

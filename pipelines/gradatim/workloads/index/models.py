@@ -15,28 +15,35 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from gradatim.api.common import ModelRef
 from gradatim.api.ragindex import Embedding, RAGIndexSpec
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure
 from gradatim.rag.chunk.tokens import HfTokenizer
 from gradatim.rag.embed.files import read_model
-from gradatim.rag.embed.load import load_model
-from gradatim.rag.embed.options import EncoderError
+from gradatim.rag.embed.load import Access, load_model
+from gradatim.rag.embed.options import EncoderError, ModelRefused, ModelUnreachable
 from gradatim.rag.retrieve.shelf import ModelShelf
 from gradatim.rag.store.manifest import EncoderInfo
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.index.settings import IndexSettings
+from gradatim.workloads.index.weights import ModelAt
+from gradatim.workloads.sources.access import hub_address, s3_keys
+from gradatim.workloads.sources.guard import check_url
+from gradatim.workloads.sources.s3 import AMAZON
+from gradatim.workloads.store import s3_filesystem
 
 log = logging.getLogger("gradatim.workloads")
+
+_ON_NODES = ("file:", "package:")
 
 
 @dataclass(frozen=True, slots=True)
 class RunModels:
     """The Run's models on this machine. `digest` is the encoder's, with prefixes and normalisation; `text_tokens` is what it reads at most."""
 
-    folder: Path
-    tokenizer: Path
+    encoder: ModelAt
     digest: str
     tokenizer_digest: str
     text_tokens: int
@@ -55,22 +62,21 @@ class RunModels:
 
 
 def fetch_models(ctx: RunContext, spec: RAGIndexSpec, stack: ExitStack) -> RunModels:
-    """Fetch the encoder, and the reranker where there is one. Raises WorkloadError User/ModelNotFound or Dependency/SourceUnreachable."""
+    """Fetch the encoder, and the reranker where there is one. Raises WorkloadError with the field's name."""
     cache = Path(
         stack.enter_context(tempfile.TemporaryDirectory(prefix="gradatim-models-", ignore_cleanup_errors=True))
     )
     embedding = spec.embedding
-    folder = _fetch(ctx, embedding.model.uri, cache)
+    folder = _fetch(ctx, embedding.model, "embedding.model", cache)
     if spec.retrieval.rerank is not None:
-        _fetch(ctx, spec.retrieval.rerank.model.uri, cache)
+        _fetch(ctx, spec.retrieval.rerank.model, "retrieval.rerank.model", cache)
     try:
         files = read_model(folder)
         tokenizer = HfTokenizer(files.transformer)
     except EncoderError as error:
         raise _not_found(f"embedding.model {embedding.model.uri}: {error}") from error
     return RunModels(
-        folder=folder,
-        tokenizer=files.transformer,
+        encoder=ModelAt.of(files, everywhere=embedding.model.uri.startswith(_ON_NODES)),
         digest=_fingerprint(files.digest, embedding),
         tokenizer_digest=tokenizer.digest,
         text_tokens=files.max_tokens - _around(files.transformer, embedding.prefix.document),
@@ -108,20 +114,43 @@ def fitted(settings: IndexSettings, models: RunModels) -> IndexSettings:
     return replace(settings, chunk=replace(settings.chunk, max_tokens=most, overlap_tokens=overlap))
 
 
-def _fetch(ctx: RunContext, uri: str, cache: Path) -> Path:
+def _fetch(ctx: RunContext, model: ModelRef, field: str, cache: Path) -> Path:
+    uri = model.uri
     scheme, _, rest = uri.partition("://")
     if scheme == "file":
         roots = ctx.config.limits.allowed_source_roots
         if not any(Path(rest).resolve().is_relative_to(Path(root).resolve()) for root in roots):
             where = ", ".join(roots) or "none"
-            text = f"model {uri} does not lie below an allowed root of the profile ({where})"
+            text = f"{field} {uri} does not lie below an allowed root of the profile ({where})"
             raise WorkloadError(Failure.USER, Reason.SOURCE_NOT_ALLOWED, text)
     try:
-        return load_model(uri, cache)
+        return load_model(uri, cache, _access(ctx, model, field, scheme))
+    except ModelUnreachable as error:
+        raise WorkloadError(Failure.DEPENDENCY, Reason.SOURCE_UNREACHABLE, f"{field} {error}") from error
+    except ModelRefused as error:
+        raise WorkloadError(Failure.USER, Reason.CREDENTIALS_REFUSED, f"{field} {error}") from error
     except EncoderError as error:
-        if scheme in {"hf", "s3"} and isinstance(error.__cause__, OSError):
-            raise WorkloadError(Failure.DEPENDENCY, Reason.SOURCE_UNREACHABLE, str(error)) from error
-        raise _not_found(str(error)) from error
+        raise _not_found(f"{field} {error}") from error
+
+
+def _access(ctx: RunContext, model: ModelRef, field: str, scheme: str) -> Access:
+    """With what the model is fetched: its own Secret or nothing, never the identity of the machine."""
+    if scheme == "s3":
+        if set(model.uri) & set("?#@"):
+            text = (
+                f"{field}: the uri of an s3 model holds more than bucket and path; use endpoint, region and secretRef"
+            )
+            raise WorkloadError(Failure.USER, Reason.INVALID_SPEC, text)
+        host = AMAZON
+        if model.endpoint:
+            host = check_url(field, model.endpoint, allow_private=ctx.config.limits.allow_private_networks).authority
+        keys = s3_keys(ctx, model.secret_ref, host)
+        return Access(store=s3_filesystem(model.endpoint, model.region, keys, anonymous=not keys.access))
+    if scheme == "hf":
+        hub, host = hub_address()
+        token = "" if model.secret_ref is None else ctx.secret(model.secret_ref.name, "token", host)
+        return Access(hub=hub, token=token)
+    return Access()
 
 
 def _not_found(text: str) -> WorkloadError:

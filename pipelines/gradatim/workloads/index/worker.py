@@ -1,12 +1,12 @@
 """One worker: reads, cuts and embeds. Lives in this process or in a Ray actor, and loads its encoder when it first needs it.
 
-Every method takes one picklable input and gives one picklable result; none touches the artifact store or the network.
+Every method takes one picklable input and gives one picklable result; none touches the artifact store or the network. On another node than the
+driver's the encoder's files are copied first; see `weights`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,10 +16,12 @@ from gradatim.rag.chunk.tokens import HfTokenizer
 from gradatim.rag.model import RagError
 from gradatim.rag.ocr import Ocr, OnPage
 from gradatim.rag.ocr.engine import Engine
+from gradatim.workloads.executor import Place
 from gradatim.workloads.index.cutting import CuttingTools, cut_documents
 from gradatim.workloads.index.files import FileContent, Read, read_file
 from gradatim.workloads.index.reading import Vectors
 from gradatim.workloads.index.settings import IndexSettings
+from gradatim.workloads.index.weights import ModelAt, Weights, weights_at
 
 if TYPE_CHECKING:
     from gradatim.rag.embed.question import QuestionEncoder
@@ -30,8 +32,7 @@ class Recipe:
     """How a worker is made. `encoder_digest` is what the Run resolved; a worker with other files refuses to work."""
 
     settings: IndexSettings
-    folder: Path
-    tokenizer: Path
+    model: ModelAt
     encoder_digest: str
     threads: int | None = None
 
@@ -39,11 +40,13 @@ class Recipe:
 class Worker:
     """Does the work of one part after another."""
 
-    def __init__(self, recipe: Recipe, on_page: OnPage | None = None) -> None:
+    def __init__(self, recipe: Recipe, place: Place, on_page: OnPage | None = None) -> None:
         """Remember what to load. `on_page` is told about every page before it is recognised; only a worker in this process can have it."""
         self._recipe = recipe
+        self._place = place
         self._on_page = on_page
         self._ocr: Ocr | None = None
+        self._weights: Weights | None = None
         self._encoder: QuestionEncoder | None = None
         self._tokenizer: HfTokenizer | None = None
 
@@ -54,7 +57,7 @@ class Worker:
     def cut(self, rows: list[dict[str, Any]]) -> pa.Table:
         """Cut document rows into chunk rows."""
         if self._tokenizer is None:
-            self._tokenizer = HfTokenizer(self._recipe.tokenizer)
+            self._tokenizer = HfTokenizer(self.weights.transformer)
         semantic = self._recipe.settings.chunk.strategy is Strategy.SEMANTIC
         tools = CuttingTools(
             tokenizer=self._tokenizer,
@@ -75,9 +78,16 @@ class Worker:
     def ocr(self) -> Ocr | None:
         """The engine that recognises pages, loaded at first use where the Run has one. Raises OcrUnavailable."""
         if self._ocr is None and self._recipe.settings.parse.ocr:
-            engine = Engine(self._recipe.threads)
+            engine = Engine(self._recipe.threads or self._place.threads)
             self._ocr = Ocr(engine, self._on_page) if self._on_page else Ocr(engine)
         return self._ocr
+
+    @property
+    def weights(self) -> Weights:
+        """The encoder's files on this node, copied at first use. Raises EncoderError."""
+        if self._weights is None:
+            self._weights = weights_at(self._recipe.model, self._place)
+        return self._weights
 
     @property
     def encoder(self) -> QuestionEncoder:
@@ -96,10 +106,10 @@ class Worker:
                 query_prefix=embedding.prefix.query,
                 document_prefix=embedding.prefix.document,
                 precision=Precision(embedding.precision),
-                threads=self._recipe.threads,
+                threads=self._recipe.threads or self._place.threads,
             )
-            found = QuestionEncoder(self._recipe.folder, options)
+            found = QuestionEncoder(self.weights.folder, options)
             if "sha256:" + found.fingerprint != self._recipe.encoder_digest:
-                raise RagError(f"{self._recipe.folder} holds other weights than the Run resolved; request a new Run")
+                raise RagError(f"{self.weights.folder} holds other weights than the Run resolved; request a new Run")
             self._encoder = found
         return self._encoder

@@ -203,22 +203,31 @@ class Sources:
         host = AMAZON
         if spec.endpoint:
             host = check_url(name, spec.endpoint, allow_private=self._limits.allow_private_networks).authority
-        keys = S3Keys()
-        if spec.secret_ref is not None:
-            ref = spec.secret_ref.name
-            session = self._ctx.secret(ref, SESSION_KEY, host) if self._ctx.has_secret_key(ref, SESSION_KEY) else None
-            keys = S3Keys(self._ctx.secret(ref, ACCESS_KEY, host), self._ctx.secret(ref, SECRET_KEY, host), session)
+        keys = s3_keys(self._ctx, spec.secret_ref, host)
         return list_s3(name, spec, keys, self._limits.max_document_bytes)
 
     def _hub(self, name: str, spec: HuggingFaceSource) -> Listing:
         from gradatim.workloads.sources.hugging_face import HubAccess, list_hub
 
-        endpoint = os.environ.get("HF_ENDPOINT", DEFAULT_HUB).rstrip("/")
+        endpoint, host = hub_address()
         token = ""
         if spec.secret_ref is not None:
-            host = endpoint.partition("://")[2].partition("/")[0]
             token = self._ctx.secret(spec.secret_ref.name, "token", host)
         return list_hub(name, spec, HubAccess(self._scratch, endpoint, token, self._limits.max_document_bytes))
+
+
+def s3_keys(ctx: RunContext, ref: SecretRef | None, host: str) -> S3Keys:
+    """Return the keys of a Secret that may be sent to this store; empty without one. Raises WorkloadError User/SecretRefused."""
+    if ref is None:
+        return S3Keys()
+    session = ctx.secret(ref.name, SESSION_KEY, host) if ctx.has_secret_key(ref.name, SESSION_KEY) else None
+    return S3Keys(ctx.secret(ref.name, ACCESS_KEY, host), ctx.secret(ref.name, SECRET_KEY, host), session)
+
+
+def hub_address() -> tuple[str, str]:
+    """Return the hub's address and its host."""
+    endpoint = os.environ.get("HF_ENDPOINT", DEFAULT_HUB).rstrip("/")
+    return endpoint, endpoint.partition("://")[2].partition("/")[0]
 
 
 def list_documents(name: str, source: Source, sources: Sources) -> Iterator[SourceFile]:

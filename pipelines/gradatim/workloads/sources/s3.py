@@ -7,6 +7,7 @@ any other address before the first request.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
@@ -18,7 +19,12 @@ from gradatim.workloads.sources.base import Listing, SourceFile, hidden, listing
 from gradatim.workloads.store import S3Keys, s3_filesystem
 
 AMAZON = "s3.amazonaws.com"
-_DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP status 403", "HTTP status 401")
+_DENIED = (
+    "ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP status 403", "HTTP status 401",
+    "ExpiredToken", "InvalidToken", "TokenRefreshRequired",
+)  # fmt: skip
+# The answer to HEAD has no body that could say what it is.
+HEAD_REFUSED = re.compile(r"HTTP status 400\) during Head")
 _MISSING = ("NO_SUCH_BUCKET", "NoSuchBucket", "does not exist")
 
 
@@ -63,7 +69,12 @@ def _opener(source: str, filesystem: fs.FileSystem, path: str) -> Callable[[], B
 def _mapped(source: str, uri: str, error: OSError) -> WorkloadError:
     text = str(error)
     if any(mark in text for mark in _DENIED):
-        return refused(source, f"{uri}: access was denied")
+        expired = ": the session token has expired" if "ExpiredToken" in text else ""
+        return refused(source, f"{uri}: access was denied{expired}")
+    if HEAD_REFUSED.search(text):
+        return refused(
+            source, f"{uri}: the store refused the request: a session token may have expired, or the region is wrong"
+        )
     if any(mark in text for mark in _MISSING) or isinstance(error, FileNotFoundError):
         return unreachable(source, f"{uri} does not exist", transient=False)
     return unreachable(source, f"{uri}: {text[:300]}")

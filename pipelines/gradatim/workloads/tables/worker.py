@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gradatim.api.dataset import NearDedup, SchemaKind
+from gradatim.workloads.executor import Place
 from gradatim.workloads.expectations.blocks import BlockVerdicts, Plan, judge_block
 from gradatim.workloads.tables.decontaminate import EvaluationSet, hits
 from gradatim.workloads.tables.dedup import Digests, as_digests, content_hashes, texts
@@ -68,7 +69,8 @@ class Written:
 class RowWorker:
     """Does the passes over blocks."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, place: Place) -> None:
+        del place  # one thread suits this work
         self._recipe = recipe
 
     def judge(self, block: RawBlock) -> Seen:
