@@ -6,14 +6,14 @@ import dataclasses
 from typing import Any
 
 import pytest
-from tests.unit.operator.test_index_versions import V1, ago, world
+from tests.unit.operator.test_index_versions import V1, ago, index, world
 
-from gradatim.api.ragindex import Adoption, IndexVersion
+from gradatim.api.ragindex import Adoption, IndexVersion, RAGIndexStatus
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import IndexOutput, RunConfig, RunResult, Stamp, canonical_digest
 from gradatim.api.runstatus import Attempt, Failure, Outcome, RunStatus
 from gradatim.operator.conditions import find
-from gradatim.operator.ragindex.model import World
+from gradatim.operator.ragindex.model import Aliases, World
 from gradatim.operator.ragindex.plan import adopting, frozen_inputs, known_of, plan, wanted_digest
 from gradatim.operator.ragindex.status import status
 from gradatim.operator.runs.model import Evidence
@@ -176,3 +176,36 @@ def test_a_result_may_claim_to_have_adopted(uid: str | None, adopted: int, messa
         return
     with pytest.raises(ResultRejected, match=message):
         parse_result(data, config)
+
+
+def test_the_whole_way_from_the_first_pass_to_a_version_that_serves_starts_one_run() -> None:
+    case = held(now=OLD, given=None)
+    case = dataclasses.replace(case, status=RAGIndexStatus())
+
+    def passed(**seen: Any) -> RAGIndexStatus:
+        nonlocal case
+        case = dataclasses.replace(case, **seen)
+        planned = plan(case, SETTINGS)
+        started.append(planned.decision.start is not None)
+        found = status(case, planned, SETTINGS, identity=None)
+        case = dataclasses.replace(case, status=found, evidence=Evidence())
+        return found
+
+    started: list[bool] = []
+    first = passed()
+    assert (first.adoption, first.run is not None) == (Adoption(uid=OLD), True)
+    config = config_of(case).model_copy(update={"run": first.run.name if first.run else ""}).sealed()
+    built = result(config, adopted_vectors=7)
+    assert built.index is not None
+    ended = Evidence(config=config, observed=Observed(Phase.SUCCEEDED, finished_at=ago(1)), result=built)
+    done = passed(evidence=ended)
+    assert ([v.label for v in done.history], done.active) == (["v1"], None)
+    passed(aliases=Aliases(known=True, present=True))
+    served = passed(aliases=Aliases(known=True, present=True, collection=built.index.collection))
+    assert served.active is not None
+    for uid in (OLD, OTHER, None):
+        metadata = case.index.metadata
+        case = dataclasses.replace(case, index=index(**spec(uid)).model_copy(update={"metadata": metadata}))
+        quiet = passed()
+        assert quiet.adoption == Adoption(uid=OLD, run=first.run.name if first.run else "", chunks=7, embedded=0)
+    assert started == [True] + [False] * 6
