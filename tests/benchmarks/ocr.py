@@ -23,7 +23,7 @@ from gradatim.rag.ocr.engine import Engine
 from gradatim.rag.parse import ParseOptions, parse
 
 Texts = Sequence[str]
-FULL, HALF = 9, 4  # passages on a page of 11 points
+FULL, HALF = 5, 3  # passages on a page of 11 points
 
 
 def sideways(texts: Texts) -> Image.Image:
@@ -34,7 +34,7 @@ def sideways(texts: Texts) -> Image.Image:
 KINDS: dict[str, tuple[int, int, Callable[[Texts], Image.Image]]] = {
     "a full page": (FULL, 200, page),
     "half a page": (HALF, 200, page),
-    "two columns": (FULL - 2, 200, lambda texts: page(texts, columns=2)),
+    "two columns": (FULL - 1, 200, lambda texts: page(texts, columns=2)),
     "a poor copy": (HALF, 200, lambda texts: noisy(page(texts))),
     "110 dots per inch": (HALF, 110, lambda texts: page(texts, Sheet(dpi=110, serif=False))),
     "on its side": (HALF, 200, sideways),

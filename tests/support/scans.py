@@ -77,6 +77,8 @@ def page(paragraphs: Sequence[str], sheet: Sheet = Sheet(), columns: int = 1, ti
     for text in paragraphs:
         lines += [*_wrapped(text, width, draw, font), ""]
     each = -(-len(lines) // columns)
+    if top + each * step > image.height:
+        raise ValueError(f"{len(lines)} lines do not fit on the page")
     for number in range(columns):
         y = top
         for line in lines[number * each : (number + 1) * each]:

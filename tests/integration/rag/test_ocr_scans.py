@@ -135,7 +135,7 @@ def test_images_of_every_kind_are_read() -> None:
 @pytest.mark.timeout(300)
 def test_a_page_of_too_many_lines_is_refused_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gradatim.rag.ocr.engine.MAX_LINES", 3)
-    short, long = page(["One line only."], CARD), page([passage(6, 2)], CARD)
+    short, long = page(["One line only."], CARD), page([passage(6, 4)], CARD)
     used = engine()
     parsed = parse(scanned_pdf([short, long]), "scan.pdf", ParseOptions(ocr=used.identity), Ocr(used))
     assert [(found.page, found.reason) for found in parsed.rejected] == [(2, Reason.RECOGNITION_FAILED)]

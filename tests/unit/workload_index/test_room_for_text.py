@@ -17,6 +17,7 @@ from gradatim.rag.parse import ParseOptions
 from gradatim.rag.retrieve.shelf import ModelShelf
 from gradatim.workloads.index.models import RunModels, _around, fitted
 from gradatim.workloads.index.settings import IndexSettings
+from gradatim.workloads.index.weights import ModelAt
 
 WORDS = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3, "query": 4}
 
@@ -42,7 +43,9 @@ def _fitted(folder: Path, wanted: int, overlap: int) -> ChunkOptions:
     settings = IndexSettings(
         ParseOptions(), ChunkOptions(max_tokens=wanted, overlap_tokens=overlap), embedding, (), None
     )
-    return fitted(settings, RunModels(folder, folder, "sha256:m", "sha256:t", 254, ModelShelf(folder))).chunk
+    return fitted(
+        settings, RunModels(ModelAt(folder, "", "sha256:f", ()), "sha256:m", "sha256:t", 254, ModelShelf(folder))
+    ).chunk
 
 
 def test_chunks_longer_than_the_encoder_reads_are_made_shorter_and_that_is_no_warning(

@@ -123,7 +123,7 @@ class _Models:
         if len(quads) > MAX_LINES:
             raise OcrError(f"it shows {len(quads)} lines, more than {MAX_LINES}")
         pieces = [_cut(image, quad) for quad in quads]
-        labels = self._classify(pieces).cls_res
+        labels = self._classify(pieces).cls_res or ()
         flipped = [label == "180" and score > SURE for label, score in labels]
         found = direction(quads, flipped)
         # One line is easily mistaken, a page is not: lines that lie like most of it are read as most of it says.
@@ -154,7 +154,7 @@ class _Models:
         from rapidocr.ch_ppocr_rec import TextRecInput
 
         read = self._recognise(TextRecInput(img=list(pieces)))
-        for text, score in zip(read.txts, read.scores, strict=True):
+        for text, score in zip(read.txts or (), read.scores or (), strict=True):
             yield str(text), float(score)
 
 
