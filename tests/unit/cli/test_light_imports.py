@@ -1,4 +1,4 @@
-"""The base install stays light: types, client and command line load nothing heavy, and little altogether."""
+"""The base install stays light: types, client and command line load nothing heavy, and little altogether. So does the start of a build."""
 
 from __future__ import annotations
 
@@ -53,3 +53,14 @@ def test_importing_costs_little_more_than_what_it_is_built_on() -> None:
     total = min(float(str(run["total"])) for run in runs)
     base = min(float(str(run["base"])) for run in runs)
     assert total < max(0.5, 5 * base)
+
+
+def test_starting_the_index_workload_loads_neither_models_nor_the_client_of_the_vector_store() -> None:
+    """A Run over unchanged sources is mostly its start."""
+    modules = probe(
+        "import json, sys, gradatim.workloads.__main__, gradatim.workloads.index.main\n"
+        "print(json.dumps({'modules': sorted({m.split('.')[0] for m in sys.modules})}))"
+    )["modules"]
+    assert isinstance(modules, list)
+    assert (HEAVY - {"numpy", "pyarrow"} | {"grpc", "great_expectations", "datasets"}) & set(modules) == set()
+    assert {"gradatim", "numpy", "pyarrow"} <= set(modules)
