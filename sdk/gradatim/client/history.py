@@ -74,8 +74,9 @@ class MetricHistory:
         for name in chosen:
             points = [(x, m) for x, v in enumerate(self.versions) if (m := v.value(name)) is not None]
             values = [m.value for _, m in points]
-            below = [m.value - (m.value if m.low is None else m.low) for _, m in points]
-            above = [(m.value if m.high is None else m.high) - m.value for _, m in points]
+            # An interval that does not reach its value is the reporter's fault, and no reason to draw nothing.
+            below = [max(0.0, m.value - (m.value if m.low is None else m.low)) for _, m in points]
+            above = [max(0.0, (m.value if m.high is None else m.high) - m.value) for _, m in points]
             axes.errorbar([x for x, _ in points], values, yerr=[below, above], marker="o", capsize=3, label=name)
         axes.set_xticks(range(len(labels)), labels)
         axes.set_xlabel("version")

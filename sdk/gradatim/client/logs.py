@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.reasons import ConditionType, Reason
@@ -191,10 +191,9 @@ def _read(access: RayAccess, attempt: str) -> Op[str]:
     try:
         response = yield from send(Request("GET", path, headers=headers, base=access.address))
     except UnreachableError as error:
-        raise UnreachableError(
-            str(error),
-            hint="logs come from the Ray cluster itself, which may be reachable from inside the cluster only",
-        ) from error
+        here = urlsplit(access.address).hostname in {"127.0.0.1", "localhost", "::1"}
+        inside = "logs come from the Ray cluster itself, which may be reachable from inside the cluster only"
+        raise UnreachableError(str(error), hint=None if here else inside) from error
     if response.status == 404:
         raise NotFoundError(f"Ray has no log of {attempt}: it was not submitted yet, or the Ray cluster was restarted")
     if response.status in {401, 403}:

@@ -208,7 +208,16 @@ def test_list_pages_filters_and_shows_a_table(client: Client, monkeypatch: pytes
     assert [d.metadata.name for d in client.list(Dataset)] == ["d0", "d1", "d2", "d3", "d4"]
     odd = client.list(Dataset, labels="n=1")
     assert [d.metadata.name for d in odd] == ["d1", "d3"]
-    assert repr(odd).splitlines()[0].split() == ["NAMESPACE", "NAME", "STATE", "PROGRESS", "ROWS", "REJECTED", "AGE"]
+    assert repr(odd).splitlines()[0].split() == [
+        "NAMESPACE",
+        "NAME",
+        "STATE",
+        "PROGRESS",
+        "ROWS",
+        "REJECTED",
+        "REASON",
+        "AGE",
+    ]
     assert "<td>d1</td><td>Pending</td>" in odd._repr_html_()
     everywhere = {d.metadata.name for d in client.list(Dataset, all_namespaces=True)}
     assert {"d0", "d1", "d2", "d3", "d4"} <= everywhere

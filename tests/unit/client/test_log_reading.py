@@ -10,7 +10,13 @@ import pytest
 
 from gradatim.api import Dataset
 from gradatim.client.effects import Op, Request, Response
-from gradatim.client.errors import NotConfiguredError, NotFoundError, UnauthorizedError, UnsupportedError
+from gradatim.client.errors import (
+    NotConfiguredError,
+    NotFoundError,
+    UnauthorizedError,
+    UnreachableError,
+    UnsupportedError,
+)
 from gradatim.client.logs import LogPiece, LogReader, find_token
 from gradatim.client.operations import target
 
@@ -42,13 +48,15 @@ class Server:
     def __init__(self, state: dict[str, Any], logs: dict[str, tuple[int, str]]) -> None:
         self.state, self.logs = state, logs
         self.asked: list[Request] = []
+        self.silent: tuple[str, ...] = ()
 
     def run(self, op: Op[LogPiece]) -> LogPiece:
         try:
             effect = next(op)
             while True:
                 assert isinstance(effect, Request)
-                effect = op.send(self._answer(effect))
+                silent = UnreachableError(f"{effect.base} did not answer")
+                effect = op.throw(silent) if effect.base in self.silent else op.send(self._answer(effect))
         except StopIteration as ended:
             piece: LogPiece = ended.value
             return piece
@@ -213,3 +221,16 @@ def test_what_an_attempt_wrote_at_its_end_is_not_lost_when_the_next_one_has_begu
     server.state, server.logs = thing(attempts=2, done=True), {"r-a1": (200, "one\nkilled\n"), "r-a2": (200, "two\n")}
     assert server.run(log.next()) == LogPiece("r-a1", "killed\n", False)
     assert server.run(log.next()) == LogPiece("r-a2", "two\n", True)
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [("http://ray:8265", "inside the cluster only"), ("http://127.0.0.1:8265", "`gradatim status`")],
+    ids=["a cluster's", "the local platform's"],
+)
+def test_a_silent_ray_cluster_has_a_hint_for_where_it_is(tmp_path: Path, address: str, hint: str) -> None:
+    server = Server(thing(address=address), {})
+    server.silent = (address,)
+    with pytest.raises(UnreachableError, match="did not answer") as found:
+        server.run(reader(tmp_path).next())
+    assert hint in found.value.hint

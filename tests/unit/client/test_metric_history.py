@@ -112,3 +112,13 @@ def test_a_version_whose_removal_may_have_begun_is_refused() -> None:
     spec["status"]["history"][3]["dropping"] = True
     with pytest.raises(UnsupportedError, match="was dropped"):
         find_version(RAGIndex.model_validate(spec), "v1")
+
+
+def test_an_interval_that_misses_its_value_is_drawn_all_the_same() -> None:
+    thing = index()
+    assert thing.status is not None
+    odd = thing.status.history[0].metrics[0].model_copy(update={"low": 0.9, "high": 0.2})
+    crooked = thing.status.history[0].model_copy(update={"metrics": [odd]})
+    status = thing.status.model_copy(update={"history": [crooked], "active": None})
+    figure = metric_history(thing.model_copy(update={"status": status})).plot()
+    assert list(figure.axes[0].lines[0].get_ydata()) == [odd.value]

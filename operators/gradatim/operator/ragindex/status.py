@@ -183,7 +183,7 @@ def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]
             )
         elif good:
             found[ConditionType.DATA_VALID] = Verdict(
-                ConditionType.DATA_VALID, True, Reason.NOT_REQUESTED, "no validation.expectations"
+                ConditionType.DATA_VALID, True, Reason.NOT_REQUESTED, "no expectation was checked"
             )
         built_reason = Reason.UNCHANGED if result.outcome == "Unchanged" else Reason.SUCCEEDED
         message = "" if result.index is None else _built(result.index, _adopted_by(world))
