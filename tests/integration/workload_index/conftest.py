@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from tests.integration.workload_index.support import Bench
 from tests.integration.workload_index.support import bench as make_bench
+from tests.integration.workloads.conftest import dead_port
 from tests.support.platform import WeaviateServer
+
+__all__ = ["bench", "dead_port"]
 
 
 @pytest.fixture

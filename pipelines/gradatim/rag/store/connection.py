@@ -80,7 +80,7 @@ def open_client(address: VectorStoreAddress) -> weaviate.WeaviateClient:
         ),
         skip_init_checks=False,
     )
-    with translated(f"connecting to Weaviate at {address.endpoint}"):
+    with translated(f"connecting to Weaviate at {address.endpoint}, gRPC at {address.grpc_endpoint}"):
         try:
             client.connect()
         except BaseException:
