@@ -33,7 +33,7 @@ from gradatim.platform.dirs import Layout
 RAY, KUEUE = "/apis/ray.io/v1", "/apis/kueue.x-k8s.io/v1beta2"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 FINALIZER = "ray.io/rayjob-finalizer"
-NODE, GRACE_SECONDS = "nobody-runs", 2
+NODE = "nobody-runs"
 IMAGE = "localhost/gradatim/index:0.1.0"
 Key = tuple[str, str, str]
 
@@ -162,7 +162,7 @@ class KubeRayBench:
         await self.cluster.call("POST", f"{RAY}/namespaces/{ns}/rayclusters", body)
         return f"{RAY}/namespaces/{ns}/rayclusters/{name}"
 
-    async def pod(self, job: Body, part: str = "head") -> str:
+    async def pod(self, job: Body, part: str = "head", grace: int = 2) -> str:
         """Create a pod of a RayJob's RayCluster as KubeRay would, bound to a node that nobody runs, and return its name."""
         metadata = job["metadata"]
         ns, name = metadata["namespace"], f"{metadata['name']}-x"
@@ -175,7 +175,7 @@ class KubeRayBench:
         spec = {
             "containers": [{"name": "ray", "image": IMAGE}],
             "nodeName": NODE,
-            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "terminationGracePeriodSeconds": grace,
             "automountServiceAccountToken": False,
         }
         made: Body = {
@@ -310,7 +310,7 @@ async def install(cluster: Cluster, *, services: bool = False, kueue: bool = Fal
     for body in found:
         with contextlib.suppress(aiohttp.ClientResponseError):
             await cluster.call("POST", CRDS, body)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while True:
                 seen = await cluster.call("GET", f"{CRDS}/{body['metadata']['name']}")
                 conditions = {c["type"]: c["status"] for c in (seen.get("status", {}).get("conditions") or [])}

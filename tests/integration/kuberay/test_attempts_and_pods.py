@@ -49,16 +49,16 @@ async def test_the_next_attempt_waits_until_no_pod_of_the_one_before_is_left(k: 
     ns = await k.namespace()
     key = await k.dataset(ns)
     first = await k.job(ns)
-    head = await k.pod(first)
-    worker = await k.pod(first, "worker")
+    head = await k.pod(first, grace=600)
+    worker = await k.pod(first, "worker", grace=600)
     await k.tell(first, "Failed", "FAILED", message="gone", endTime=rfc3339(now()))
     told = await k.watcher.until(key, lambda o: "may still be running" in message(o), "waiting for the pods")
     assert truth(told, "Reconciling") == ("True", "Terminating")
-    assert await k.objects(ns) == [], "the RayJob of the attempt before holds its pods"
+    (held,) = await k.objects(ns)
+    assert (held["metadata"]["uid"], "deletionTimestamp" in held["metadata"]) == (first["metadata"]["uid"], True)
     await k.confirm(ns, head)
-    await asyncio.sleep(1.5)
-    assert await k.objects(ns) == []
-    assert worker in message(await k.cluster.get(*key))
+    await k.watcher.until(key, lambda o: message(o).endswith(f"still be running: {worker}"), "waiting for the worker")
+    assert [j["metadata"]["uid"] for j in await k.objects(ns)] == [first["metadata"]["uid"]]
     lists = [c for c in k.api.calls if c.namespace == ns and c.plural == "pods" and not c.name]
     assert {c.query["labelSelector"] for c in lists} == {
         f"gradatim.dev/run={first['metadata']['labels']['gradatim.dev/run']}"
@@ -69,7 +69,12 @@ async def test_the_next_attempt_waits_until_no_pod_of_the_one_before_is_left(k: 
     await k.watcher.until(key, lambda o: truth(o, "Ready")[0] == "True", "ready")
     assert await k.attempts(key) == [(1, "Failed", "NodeLost"), (2, "Succeeded", None)]
     lists = [c for c in k.api.calls if c.namespace == ns and c.plural == "pods" and not c.name]
-    assert len(lists) < 12, "one for each look at what holds up a submission, none in other passes"
+    submits = [
+        c
+        for c in k.api.calls
+        if c.namespace == ns and (c.method, c.plural) == ("GET", "rayjobs") and c.name.endswith("-a2")
+    ]
+    assert len(lists) < len(submits), "listed where a submission is due, not in every pass"
 
 
 async def test_a_dead_node_costs_one_attempt_and_not_the_run(k: KubeRayBench) -> None:
@@ -89,7 +94,6 @@ async def test_a_dead_node_costs_one_attempt_and_not_the_run(k: KubeRayBench) ->
     job = await k.job(ns, lambda j: "deletionTimestamp" in j["metadata"])
     assert job["metadata"]["finalizers"] == ["foregroundDeletion"]
     await k.until_attempts(key, (1, "Failed", "NodeLost"), (2, "Recorded", None))
-    assert [j["metadata"]["name"] for j in await k.objects(ns)] == [first["metadata"]["name"]]
     second = await k.job(ns, later)
     assert head in {p["metadata"]["name"] for p in await k.objects(ns, "pods", "/api/v1")}
     await k.result(second)
@@ -119,9 +123,13 @@ async def test_what_kuberay_has_shut_down_in_time_stays_as_a_record(k: KubeRayBe
     await k.result(job)
     await k.tell(job, "Complete", "SUCCEEDED", endTime=rfc3339(now() - timedelta(seconds=60)))
     await k.watcher.until(key, lambda o: truth(o, "Ready")[0] == "True", "ready")
-    reads = f"{job['metadata']['name']}-x"
+
+    def looks() -> int:
+        return len([c for c in k.api.calls if c.plural == "rayclusters" and c.namespace == ns])
+
+    before = looks()
     async with asyncio.timeout(30):
-        while not [c for c in k.api.calls if c.plural == "rayclusters" and c.name == reads]:
+        while looks() == before:
             await asyncio.sleep(0.2)
     await asyncio.sleep(1)
     assert [j["metadata"]["uid"] for j in await k.objects(ns)] == [job["metadata"]["uid"]]
