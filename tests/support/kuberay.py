@@ -21,9 +21,9 @@ from typing import Any
 import aiohttp
 import yaml
 from tests.support.faultproxy import Proxy
-from tests.support.operator import FAST, WAIT, Body, Cluster, Operator, Watcher, _kubeconfig, merged
+from tests.support.operator import FAST, PATHS, WAIT, Body, Cluster, Operator, Watcher, _kubeconfig, merged
 
-from gradatim.api.run import RunConfig
+from gradatim.api.run import RunConfig, document_digest
 from gradatim.operator.clock import now, rfc3339
 from gradatim.operator.runtimes.instant_output import Script, progress_document, result_document
 from gradatim.platform import PlatformState, health, pki
@@ -33,6 +33,7 @@ from gradatim.platform.dirs import Layout
 RAY, KUEUE = "/apis/ray.io/v1", "/apis/kueue.x-k8s.io/v1beta2"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 FINALIZER = "ray.io/rayjob-finalizer"
+NODE = "nobody-runs"
 IMAGE = "localhost/gradatim/index:0.1.0"
 Key = tuple[str, str, str]
 
@@ -96,6 +97,21 @@ class KubeRayBench:
         await self.cluster.create(body | {"spec": merged(base, spec)})
         return ("Dataset", ns, "papers")
 
+    async def replace(self, key: Key, spec: Body) -> None:
+        """Give a Dataset another spec as a whole, and wait until the watcher has seen it."""
+        while True:
+            body = await self.cluster.get(*key)
+            path = f"{PATHS[key[0]].format(ns=key[1])}/{key[2]}"
+            try:
+                made = await self.cluster.call("PUT", path, body | {"spec": spec})
+            except aiohttp.ClientResponseError as error:
+                if error.status != 409:
+                    raise
+                continue
+            break
+        version = int(made["metadata"]["resourceVersion"])
+        await self.watcher.until(key, lambda o: int(o["metadata"]["resourceVersion"]) >= version, "seen")
+
     async def objects(self, ns: str, plural: str = "rayjobs", group: str = RAY) -> list[Body]:
         """Return all objects of a resource in a namespace, oldest first."""
         found = (await self.cluster.call("GET", f"{group}/namespaces/{ns}/{plural}"))["items"]
@@ -146,6 +162,41 @@ class KubeRayBench:
         await self.cluster.call("POST", f"{RAY}/namespaces/{ns}/rayclusters", body)
         return f"{RAY}/namespaces/{ns}/rayclusters/{name}"
 
+    async def pod(self, job: Body, part: str = "head", grace: int = 2) -> str:
+        """Create a pod of a RayJob's RayCluster as KubeRay would, bound to a node that nobody runs, and return its name."""
+        metadata = job["metadata"]
+        ns, name = metadata["namespace"], f"{metadata['name']}-x"
+        path = f"{RAY}/namespaces/{ns}/rayclusters/{name}"
+        with contextlib.suppress(aiohttp.ClientResponseError):
+            await self.ray_cluster(job)
+        owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": name, "controller": True}
+        owner |= {"uid": (await self.cluster.call("GET", path))["metadata"]["uid"], "blockOwnerDeletion": True}
+        labels = metadata["labels"] | {"ray.io/cluster": name, "ray.io/node-type": part}
+        spec = {
+            "containers": [{"name": "ray", "image": IMAGE}],
+            "nodeName": NODE,
+            "terminationGracePeriodSeconds": grace,
+            "automountServiceAccountToken": False,
+        }
+        made: Body = {
+            "metadata": {"name": f"{name}-{part}", "labels": labels, "ownerReferences": [owner]},
+            "spec": spec,
+        }
+        await self.cluster.call("POST", f"/api/v1/namespaces/{ns}/pods", made)
+        await self.say_of_pod(ns, f"{name}-{part}", {"phase": "Running"})
+        return f"{name}-{part}"
+
+    async def say_of_pod(self, ns: str, name: str, status: Body) -> None:
+        """Write the status of a pod as the kubelet or the node controller would."""
+        path = f"/api/v1/namespaces/{ns}/pods/{name}/status"
+        await self.cluster.call("PATCH", path, {"status": status}, "application/merge-patch+json")
+
+    async def confirm(self, ns: str, name: str) -> None:
+        """Confirm that a pod has ended, as its kubelet would."""
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
+        with contextlib.suppress(aiohttp.ClientResponseError):
+            await self.cluster.call("DELETE", f"/api/v1/namespaces/{ns}/pods/{name}", options)
+
     async def config(self, job: Body) -> RunConfig:
         """Return the config of the attempt that a RayJob orders."""
         ns, words = job["metadata"]["namespace"], shlex.split(job["spec"]["entrypoint"])
@@ -195,6 +246,37 @@ class KubeRayBench:
             job, *(("Complete", "SUCCEEDED") if ended == 0 else ("Failed", "FAILED")), endTime=rfc3339(now())
         )
 
+    async def resyncs(self, number: int) -> None:
+        """Wait until the operators have listed everything so many times more."""
+
+        def seen() -> int:
+            return len(
+                [c for c in self.api.calls if c.plural == "ragindices" and not c.name and not c.watch and c.query]
+            )
+
+        start = seen()
+        async with asyncio.timeout(120):
+            while seen() < start + number:
+                await asyncio.sleep(0.1)
+
+    async def restored(self, golden: Body, ns: str) -> tuple[Key, Body]:
+        """Put a Dataset back as a release left it, with its frozen inputs and its running RayJob; return its key and the RayJob."""
+        profile = await self.cluster.get("ComputeProfile", "", self.profile)
+        known = {"@NS@": ns, "@PROFILE@": self.profile, "@PROFILE_UID@": profile["metadata"]["uid"]}
+        known |= {"@STORE@": str(self.store), "@FOLDER@": str(self.folder)}
+        key = await self.dataset(ns, **filled(golden["spec"], known))
+        made = await self.cluster.get(*key)
+        found = filled(golden, known | {"@UID@": made["metadata"]["uid"], "@NOW@": rfc3339(now())})
+        document = json.loads(found["configMap"]["data"]["config.json"])
+        found = filled(found, {document["digest"]: document_digest(document)})
+        await self.cluster.merge(*key, {"metadata": {"finalizers": ["gradatim.dev/cleanup"]}})
+        await self.cluster.create({"apiVersion": "v1", "kind": "ConfigMap"} | found["configMap"])
+        job = await self.cluster.call("POST", f"{RAY}/namespaces/{ns}/rayjobs", found["rayJob"])
+        await self.tell(job, "Running", "RUNNING")
+        await self.progress(job)
+        await self.cluster.merge(*key, {"status": found["status"]}, "/status")
+        return key, job
+
     async def until_attempts(self, key: Key, *expected: tuple[int, str, str | None]) -> None:
         """Wait until the attempts stand as expected."""
 
@@ -211,6 +293,14 @@ class KubeRayBench:
         return [(a["number"], a["outcome"], a.get("failure")) for a in found["status"]["run"]["attempts"]]
 
 
+def filled(value: Any, known: Mapping[str, str]) -> Any:
+    """Return a document with its placeholders replaced."""
+    text = json.dumps(value)
+    for name, actual in known.items():
+        text = text.replace(name, actual)
+    return json.loads(text)
+
+
 async def install(cluster: Cluster, *, services: bool = False, kueue: bool = False) -> None:
     """Install the definitions of KubeRay, with those that only its own operator needs, or Kueue's too; those that are there stay."""
     kinds = ("rayjobs", "rayclusters", "rayservices") if services else ("rayjobs", "rayclusters")
@@ -220,7 +310,7 @@ async def install(cluster: Cluster, *, services: bool = False, kueue: bool = Fal
     for body in found:
         with contextlib.suppress(aiohttp.ClientResponseError):
             await cluster.call("POST", CRDS, body)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while True:
                 seen = await cluster.call("GET", f"{CRDS}/{body['metadata']['name']}")
                 conditions = {c["type"]: c["status"] for c in (seen.get("status", {}).get("conditions") or [])}

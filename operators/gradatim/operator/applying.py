@@ -18,7 +18,7 @@ from gradatim.operator.edges import Edges
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.kube import CONFIG_MAPS, AlreadyExists, Body, Kube, is_owned_by, owner_reference
 from gradatim.operator.observing import CONFIG_KEY, read_frozen
-from gradatim.operator.runs.model import Kill, RequestStop, RunAction, Submit
+from gradatim.operator.runs.model import Discard, Kill, RequestStop, RunAction, Submit
 from gradatim.operator.runtimes.base import Launch, Tenant
 from gradatim.operator.stores.artifacts import ArtifactStore
 
@@ -102,6 +102,9 @@ async def take(
         elif isinstance(action, Kill):
             runtime = await edges.runtime(identity, tenant)
             await runtime.stop(attempt_name(run.name, action.attempt))
+        elif isinstance(action, Discard):
+            runtime = await edges.runtime(identity, tenant)
+            await runtime.delete(attempt_name(run.name, action.attempt))
         elif isinstance(action, RequestStop) and config is not None:
             store = await edges.artifacts(identity, config.object.namespace)
             request = StopRequest(run=run.name, requested=rfc3339(now()), reason=action.reason[:253])
@@ -125,6 +128,7 @@ def launch(run: RunStatus, config: RunConfig, number: int) -> Launch:
         config_digest=config.digest,
         uid=config.object.uid,
         workers=1 if spec is None else spec.compute.workers,
+        earlier=tuple(attempt_name(run.name, a.number) for a in run.attempts if a.number < number),
     )
 
 

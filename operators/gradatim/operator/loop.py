@@ -138,6 +138,7 @@ class Loop:
         self.context.unreachable_since.pop(key, None)
         self.context.moving_since.pop(key, None)
         self.context.unswept.discard(key)
+        self.context.released.pop(key, None)
         self.context.wake.extend(self.context.slots.release(key))
         self._judge(key)
         self.queue.done(key)

@@ -44,7 +44,7 @@ class OpenEdges:
         if self._settings.test_runtime.startswith(INSTANT):
             return await self._instant(Path(self._settings.test_runtime.removeprefix(INSTANT)), identity)
         if identity.runtime_type == "kuberay":
-            return KubeRay(self._kube, tenant, identity.profile, self._places)
+            return KubeRay(self._kube, tenant, identity.profile, self._places, self._settings.runs.pod_fence)
         return self._opener.runtime(identity, await self._secret(identity.runtime_secret, "runtime"))
 
     async def _instant(self, folder: Path, identity: StoreIdentity) -> Runtime:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gradatim.api.common import Compute
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.runstatus import StoreIdentity
@@ -59,6 +60,35 @@ def identity_now(known: StoreIdentity | None, profile: ComputeProfile | None, *,
         kept = ("runtime_type", "runtime_address", "runtime_secret")
         new = new.model_copy(update={name: getattr(known, name) for name in kept})
     return new
+
+
+def blocked_by(
+    compute: Compute,
+    profile: ComputeProfile | None,
+    known: StoreIdentity | None,
+    namespace_labels: Mapping[str, str],
+    *,
+    needs_vectors: bool,
+) -> Block | None:
+    """Return why an object cannot have the compute that it asks for, or None; what somebody has to change goes first."""
+    name, workers = compute.profile_ref.name, compute.workers
+    found = usable(name, profile, known, namespace_labels, workers, needs_vectors=needs_vectors)
+    if found is not None and found.stalled:
+        return found
+    return refused_priority(profile, compute.priority) or found
+
+
+def refused_priority(profile: ComputeProfile | None, priority: str | None) -> Block | None:
+    """Return why a priority cannot be asked for, or None: who could name any would go before everybody."""
+    pods = profile.spec.runtime.kube_ray if profile is not None else None
+    if profile is None or pods is None or priority is None or pods.allowed_priorities is None:
+        return None
+    if priority in pods.allowed_priorities:
+        return None
+    allowed = ", ".join(sorted(pods.allowed_priorities))
+    may = f"allows {allowed}, or none" if allowed else "allows none; leave it out"
+    message = f"compute.priority is {priority!r}; ComputeProfile {profile.metadata.name!r} {may}"
+    return Block(Reason.PROFILE_NOT_ALLOWED, message[:900], stalled=True)
 
 
 def usable(

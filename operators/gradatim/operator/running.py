@@ -6,13 +6,16 @@ Called by the kinds' reconcile, so that a kind adds only what is its own. It rea
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.reasons import Reason
-from gradatim.api.runstatus import StoreIdentity
+from gradatim.api.run import attempt_name
+from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator import applying
+from gradatim.operator.clock import since
 from gradatim.operator.errors import DependencyError, TryLater
 from gradatim.operator.kube import ApiUnreachable, Body
 from gradatim.operator.passes import Context
@@ -21,8 +24,11 @@ from gradatim.operator.runs.lifecycle import Block, Decision
 from gradatim.operator.runs.model import Evidence, Step, Submit
 from gradatim.operator.writing import fence
 
+logger = logging.getLogger(__name__)
 Trouble = tuple[Reason, str]
 SHORT_WAIT = 3.0  # seconds
+RELEASE_DELAY = 30.0  # seconds
+KEPT_LONGEST = 604_800.0 + 3600.0  # seconds; the most that ttlSecondsAfterFinished may be, and time to shut down
 
 
 def reads(key: Key, profile: str, datasets: Iterable[str]) -> list[Key]:
@@ -93,11 +99,38 @@ async def act(
         )
         if any(isinstance(a, Submit) for a in decision.step.actions):
             context.metrics.attempts.labels(key.plural).inc()
+        wait = await _release(context, key, body, identity, run, now=now)
     except TryLater as error:
         troubles.append(held_up(context, key, error, now))
+        run, wait = decision.step.held or run, error.delay
     if decision.step.run is not None and decision.step.run.done and decision.step.finished is not None:
         context.metrics.finished.labels(key.plural, decision.step.finished.outcome).inc()
-    return dataclasses.replace(decision, step=dataclasses.replace(decision.step, run=run)), troubles
+    requeue = decision.step.requeue if wait is None else wait
+    return dataclasses.replace(decision, step=dataclasses.replace(decision.step, run=run, requeue=requeue)), troubles
+
+
+async def _release(
+    context: Context, key: Key, body: Body, identity: StoreIdentity, run: RunStatus, *, now: datetime
+) -> float | None:
+    """See that the pods of a finished Run go when the profile says so; return when to look again.
+
+    What is known to be gone is remembered for the life of the process only: a Run that is done never changes. Nothing about the object
+    depends on this, so that a runtime that cannot be asked is a matter for the log.
+    """
+    if identity.runtime_type != "kuberay" or not run.done or not run.attempts or context.released.get(key) == run.name:
+        return None
+    last = run.attempts[-1]
+    if since(last.finished_at, now) < KEPT_LONGEST:
+        try:
+            runtime = await context.edges.runtime(identity, applying.tenant_of(body))
+            left = await runtime.release(attempt_name(run.name, last.number), last.finished_at)
+        except DependencyError as error:
+            logger.warning("whether pods of %s are kept is not known: %s", key, error)
+            left = error.delay or RELEASE_DELAY
+        if left > 0:
+            return left
+    context.released[key] = run.name
+    return None
 
 
 def waits_for_profile(decision: Decision) -> bool:

@@ -24,6 +24,7 @@ class RunSettings:
     stop_grace: float = 120.0
     deadline_grace: float = 60.0
     queue_deadline: float = 604_800.0
+    pod_fence: float = 60.0
     retry_base: float = 5.0
     retry_max: float = 300.0
     cleanup_deadline: float = 900.0
@@ -92,6 +93,7 @@ def load(env: Mapping[str, str]) -> Settings:
             stop_grace=_number(env, "GRADATIM_STOP_GRACE_SECONDS", runs.stop_grace, 0),
             deadline_grace=_number(env, "GRADATIM_DEADLINE_GRACE_SECONDS", runs.deadline_grace, 0),
             queue_deadline=_number(env, "GRADATIM_QUEUE_DEADLINE_SECONDS", runs.queue_deadline, 1),
+            pod_fence=_number(env, "GRADATIM_POD_FENCE_SECONDS", runs.pod_fence, 1),
             retry_base=_number(env, "GRADATIM_RETRY_BASE_SECONDS", runs.retry_base, 0),
             retry_max=_number(env, "GRADATIM_RETRY_MAX_SECONDS", runs.retry_max, 0),
             cleanup_deadline=_number(env, "GRADATIM_CLEANUP_DEADLINE_SECONDS", runs.cleanup_deadline, 1),

@@ -168,7 +168,7 @@ class ResultWriter:
 
     def write(self, result: RunResult) -> bool:
         """Write the result, trying again while the store fails; False if it never took it."""
-        if not self._once.acquire(blocking=False):
+        if not self._once.acquire(blocking=False) or self._ctx.look_for_takeover():
             return False
         path = f"{self._ctx.config.attempt_path}/result.json"
         data = result.model_dump_json(by_alias=True, exclude_none=True).encode()

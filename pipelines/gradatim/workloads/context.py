@@ -24,12 +24,14 @@ from gradatim.workloads.errors import NotFound, SecretError, StopRequested, Stor
 from gradatim.workloads.progress import STAGES, WORDS, Tracker
 from gradatim.workloads.secrets import SecretFolder
 from gradatim.workloads.store import ArtifactStore
+from gradatim.workloads.takeover import next_process, taken_over
 
 log = logging.getLogger("gradatim.workloads")
 
 HEARTBEAT_SECONDS = 5.0
 PROGRESS_GAP_SECONDS = 1.0
 STOP_POLL_SECONDS = 5.0
+TAKEOVER_POLL_SECONDS = 5.0
 STOP_DOCUMENT_BYTES = 65_536
 STORE_FAULTS = (OSError, pa.ArrowException, StoreError)
 ResultOutcome = Literal["Succeeded", "Unchanged", "Stopped", "Failed"]
@@ -50,6 +52,9 @@ class RunContext:
         self.stamp = Stamp.of(config)
         self.deadline = time.monotonic() + config.deadline_seconds
         self.stop_reason = ""
+        self.superseded = ""
+        self._process = 1
+        self._looked = time.monotonic()
         self.on_overrun: Callable[[], None] | None = None
         self._tracker = Tracker(STAGES.get(config.workload, {}), words=WORDS.get(config.workload, {}))
         self._lock = threading.Lock()
@@ -59,6 +64,11 @@ class RunContext:
         self._polled = -STOP_POLL_SECONDS
 
     def __enter__(self) -> Self:
+        try:
+            self._process = next_process(self.store, self.config)
+        except STORE_FAULTS as error:
+            log.warning("cannot read who worked on this attempt before: %s", type(error).__name__)
+        self.look_for_takeover()
         self._write_progress()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
@@ -129,6 +139,24 @@ class RunContext:
         if request.run == self.config.run:
             self.request_stop(request.reason or "stopped by the operator")
             raise StopRequested(self.stop_reason)
+
+    def look_for_takeover(self) -> bool:
+        """Return whether another process has taken over the Run's folder. From then on this one writes neither progress nor a result.
+
+        Work that does not stop by itself is ended like that of a passed deadline. A store that does not answer says nothing.
+        """
+        self._looked = time.monotonic()
+        if self.superseded:
+            return True
+        try:
+            self.superseded = taken_over(self.store, self.config, self._process)
+        except STORE_FAULTS as error:
+            log.warning("cannot look for a later attempt: %s", type(error).__name__)
+        if self.superseded:
+            log.error("%s; this process ends", self.superseded)
+            self.request_stop(self.superseded)
+            self.deadline = min(self.deadline, time.monotonic())
+        return bool(self.superseded)
 
     def request_stop(self, reason: str) -> None:
         """Make the next `check_stop` raise; called by signal handlers."""
@@ -230,15 +258,19 @@ class RunContext:
             self._wake.clear()
             if self._closing.is_set():
                 return
+            if time.monotonic() - self._looked >= TAKEOVER_POLL_SECONDS:
+                self.look_for_takeover()
             self._write_progress()
             if time.monotonic() >= self.deadline and self.on_overrun is not None:
                 self.on_overrun()
             self._closing.wait(PROGRESS_GAP_SECONDS)
 
     def _write_progress(self) -> None:
+        if self.superseded:
+            return  # it is the other process's now
         with self._lock:
             progress = self._tracker.progress(time.monotonic(), timestamp())
-        document = ProgressDocument(stamp=self.stamp, heartbeat=timestamp(), progress=progress)
+        document = ProgressDocument(stamp=self.stamp, heartbeat=timestamp(), progress=progress, process=self._process)
         try:
             self.store.write(
                 f"{self.config.attempt_path}/progress.json",

@@ -115,7 +115,8 @@ class Compute(ApiModel):
         default=1, description="Processes that share the heavy stages; at most limits.maxWorkers of the profile."
     )
     priority: Name | None = Field(
-        default=None, description="WorkloadPriorityClass of Kueue, where the profile has a queue; others ignore it."
+        default=None,
+        description="WorkloadPriorityClass of Kueue that the profile allows; profiles without a queue ignore it.",
     )
 
 

@@ -13,7 +13,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from gradatim.api.base import ATOMIC, FREE_FORM, MAX_NESTING, SET, ApiModel, Flag, ObjectName, nested_deeper, rules
+from gradatim.api.base import (
+    ATOMIC,
+    FREE_FORM,
+    MAX_NESTING,
+    SET,
+    ApiModel,
+    Flag,
+    Name,
+    ObjectName,
+    nested_deeper,
+    rules,
+)
 
 MAX_OVERLAY_BYTES = 32_768
 RAY_CONTAINER = "ray"  # the overlay's container of this name is merged with ours
@@ -27,6 +38,7 @@ QualifiedName = Annotated[
 
 _DIGEST = r"@sha256:[0-9a-f]{64}$"
 _PINNED = "image must be pinned as name@sha256:digest; allowUnpinnedImage: true is for clusters with side-loaded images"
+_PRIORITIES = "allowedPriorities needs queueName: without a queue priorities are ignored"
 _OWN_FIELDS = {
     "serviceAccountName": "kubeRay.serviceAccountName",
     "serviceAccount": "kubeRay.serviceAccountName",
@@ -121,7 +133,10 @@ class KubeRayRuntime(ApiModel):
     """One RayJob per attempt, run by KubeRay 1.6 or later in the namespace of the object."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules((f"self.allowUnpinnedImage || self.image.matches('{_DIGEST}')", _PINNED))
+        json_schema_extra=rules(
+            (f"self.allowUnpinnedImage || self.image.matches('{_DIGEST}')", _PINNED),
+            ("!has(self.allowedPriorities) || has(self.queueName)", _PRIORITIES),
+        )
     )
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-z0-9][A-Za-z0-9._/:@-]*$")] = Field(
         description="Image of the workloads, as name@sha256:digest."
@@ -147,6 +162,11 @@ class KubeRayRuntime(ApiModel):
     queue_name: ObjectName | None = Field(
         default=None, description="LocalQueue of the Run's namespace; Kueue then decides when an attempt starts."
     )
+    allowed_priorities: Annotated[list[Name], Field(max_length=32)] | None = Field(
+        default=None,
+        json_schema_extra=SET,
+        description="WorkloadPriorityClasses that compute.priority may name; absent means any, an empty list none.",
+    )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=604_800, strict=True)] = Field(
         default=300, description="How long pods are kept after an attempt ended, for their logs."
     )
@@ -159,6 +179,8 @@ class KubeRayRuntime(ApiModel):
     def _pinned(self) -> Self:
         if not self.allow_unpinned_image and not re.search(_DIGEST, self.image):
             raise ValueError(_PINNED)
+        if self.allowed_priorities is not None and self.queue_name is None:
+            raise ValueError(_PRIORITIES)
         return self
 
 

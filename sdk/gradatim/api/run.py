@@ -211,6 +211,7 @@ class ProgressDocument(ReadModel):
     stamp: Stamp
     heartbeat: Timestamp
     progress: Progress
+    process: Count = Field(default=0, description="Which process of the attempt wrote this, counted from 1.")
 
 
 class DatasetOutput(ReadModel):

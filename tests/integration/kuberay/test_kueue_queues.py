@@ -97,3 +97,19 @@ async def test_one_that_waits_in_a_queue_is_removed_at_once_with_its_object(k: K
     await k.cluster.delete(*key)
     await k.watcher.until_gone(key)
     assert await k.objects(ns) == []
+
+
+async def test_a_priority_that_the_profile_does_not_allow_is_refused_until_it_is_changed(k: KubeRayBench) -> None:
+    ns = await k.namespace()
+    profile = await k.make_profile(queueName="team-a", allowedPriorities=["high", "normal"])
+    key = await k.dataset(ns, profile, compute={"priority": "urgent"})
+    found = await k.watcher.until(key, lambda o: truth(o, "Stalled")[0] == "True", "refused")
+    assert truth(found, "Stalled")[1] == "ProfileNotAllowed"
+    told = condition(found, "Stalled")["message"]
+    assert told == f"compute.priority is 'urgent'; ComputeProfile {profile!r} allows high, normal, or none"
+    assert await k.objects(ns) == []
+    await k.cluster.merge(*key, {"spec": {"compute": {"priority": "normal"}}})
+    job = await k.job(ns)
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "normal"
+    await k.cluster.delete(*key)
+    await k.watcher.until_gone(key)

@@ -59,6 +59,10 @@ async def pods_of(k: KubeRayBench, ns: str, count: int) -> list[Body]:
             await asyncio.sleep(0.1)
 
 
+def _of(cluster: Body, job: Body) -> bool:
+    return any(o["uid"] == job["metadata"]["uid"] for o in cluster["metadata"]["ownerReferences"])
+
+
 async def test_kuberay_makes_restricted_pods_of_our_rayjob_and_its_deadline_leads_to_the_next_attempt(
     real: KubeRayBench,
 ) -> None:
@@ -77,10 +81,16 @@ async def test_kuberay_makes_restricted_pods_of_our_rayjob_and_its_deadline_lead
     )
     assert seen["status"]["run"]["attempts"][0]["outcome"] == "Running"
 
+    first = await real.job(ns, lambda j: bool(j.get("status", {}).get("reason")))
+    assert first["metadata"]["uid"] == job["metadata"]["uid"]
+    assert first["status"]["reason"] == "PreRunningDeadlineExceeded"
     again = await real.job(ns, lambda j: j["metadata"]["name"].endswith("-a2"))
     await real.until_attempts(key, (1, "Failed", "Dependency"), (2, "Running", None))
-    first = next(j for j in await real.objects(ns) if j["metadata"]["uid"] == job["metadata"]["uid"])
-    assert first["status"]["reason"] == "PreRunningDeadlineExceeded"
+    assert [j["metadata"]["uid"] for j in await real.objects(ns)] == [again["metadata"]["uid"]]
+    left = await real.objects(ns, "pods", "/api/v1")
+    assert {p["metadata"]["labels"]["ray.io/cluster"] for p in left} <= {
+        c["metadata"]["name"] for c in await real.objects(ns, "rayclusters") if _of(c, again)
+    }
     await real.job(ns, lambda j: bool(j.get("status", {}).get("rayClusterName")))
 
     await real.cluster.delete(*key)

@@ -9,7 +9,7 @@ import pytest
 
 from gradatim.api.runstatus import Failure
 from gradatim.operator.runtimes.base import Observed, Phase
-from gradatim.operator.runtimes.kuberay_status import Seen, needs_cluster, observed, pod_problem
+from gradatim.operator.runtimes.kuberay_status import Seen, head_of, needs_cluster, observed, pod_problem
 from gradatim.operator.runtimes.kueue import queueing, unseen
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -40,6 +40,13 @@ def ended(**state: Any) -> Body:
     return pod(containerStatuses=[{"name": "ray", "lastState": {"terminated": state}, "state": {"running": {}}}])
 
 
+def on_dead_node(gone_by: str | None = None) -> Body:
+    """Return the head's pod as the node controller leaves it, with the moment by which it was to be gone."""
+    found = pod(conditions=[{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}])
+    found["metadata"] |= {"deletionTimestamp": gone_by} if gone_by else {}
+    return found | {"spec": {"nodeName": "metal-7"}}
+
+
 def disrupted(reason: str) -> Body:
     """Return a pod that was disrupted."""
     return pod(conditions=[{"type": "DisruptionTarget", "status": "True", "reason": reason}])
@@ -59,6 +66,8 @@ NO_QUOTA: Body = {
 HALF: Body = {"status": {"desiredWorkerReplicas": 4, "readyWorkerReplicas": 1}}
 WAITS = unseen("team-a", suspended=True)
 GOES = unseen("team-a", suspended=False)
+SILENT = "node metal-7 of pod head does not answer"
+LEAVES = {"deletionTimestamp": LONG_AGO, "finalizers": ["foregroundDeletion"]}
 LEAVING = {"deletionTimestamp": LONG_AGO, "finalizers": ["ray.io/rayjob-finalizer", "foregroundDeletion"]}
 AGREED = "status says so"
 
@@ -155,6 +164,44 @@ ROWS: list[tuple[str, Seen, Observed]] = [
         Observed(Phase.FAILED, "gone", failure=Failure.NODE_LOST),
     ),
     (
+        "one on a node that does not answer may be running",
+        Seen(job("Running", "RUNNING"), pod=on_dead_node()),
+        Observed(Phase.RUNNING, SILENT, lost=True),
+    ),
+    (
+        "one whose node did not answer has lost it",
+        Seen(job("Failed", "FAILED", "gone"), CLUSTER, on_dead_node()),
+        Observed(Phase.FAILED, "gone", failure=Failure.NODE_LOST),
+    ),
+    (
+        "one that is deleted on a dead node may run within its grace and its fence",
+        Seen(job("Running", "RUNNING", meta=LEAVES), pod=on_dead_node(EARLIER)),
+        Observed(Phase.UNKNOWN, "its RayJob is being deleted", lost=True),
+    ),
+    (
+        "and has lost its node after them",
+        Seen(job("Running", "RUNNING", meta=LEAVES), pod=on_dead_node(LONG_AGO)),
+        Observed(Phase.FAILED, SILENT, failure=Failure.NODE_LOST),
+    ),
+    (
+        "nobody has to know why an end is not confirmed",
+        Seen(job("Running", "RUNNING", meta=LEAVES), pod={"metadata": {"name": "head", "deletionTimestamp": LONG_AGO}}),
+        Observed(Phase.FAILED, "nobody confirms the end of pod head"),
+    ),
+    (
+        "workers on a dead node do not hold up what has no driver",
+        Seen(job("Running", "RUNNING", meta=LEAVES), head_gone=True),
+        Observed(Phase.FAILED, "its head's pod is gone, and nobody confirms the end of the others"),
+    ),
+    (
+        "KubeRay may still have something to say",
+        Seen(job("Running", "RUNNING", meta=LEAVING), head_gone=True),
+        Observed(
+            Phase.UNKNOWN,
+            "its RayJob is being deleted and KubeRay's finalizer holds it; is the KubeRay operator running?",
+        ),
+    ),
+    (
         "a suspended one waits for its queue",
         Seen(job("Suspended", spec={"suspend": True}), queueing=WAITS),
         Observed(
@@ -219,6 +266,16 @@ def test_the_cluster_is_read_only_where_it_tells_more_than_the_rayjob() -> None:
     read = [d for d in ("", "Initializing", "Running", "Suspended", "Complete", "Failed") if needs_cluster(job(d))]
     assert read == ["", "Initializing", "Complete", "Failed"]
     assert not needs_cluster(job("Initializing", rayClusterName=""))
+
+
+def test_the_heads_pod_is_that_of_the_cluster_as_it_was_last_seen() -> None:
+    head = {"head": {"podName": "head"}}
+    runs = job("Running", "RUNNING", rayClusterStatus=head)
+    assert head_of(runs, None) == "head"
+    assert head_of(runs, {"status": {"head": {"podName": "other"}}}) == "other"
+    assert head_of(runs, CLUSTER) == ""
+    assert [head_of(job(d, rayClusterStatus=head), None) for d in ("Complete", "Failed")] == ["", ""]
+    assert head_of(job("Running", rayClusterStatus={"head": {"podName": 5}}), None) == ""
 
 
 def test_a_starting_pod_has_no_problem() -> None:

@@ -16,7 +16,7 @@ from gradatim.operator.clock import rfc3339
 from gradatim.operator.runs import attempts
 from gradatim.operator.runs.attempts import OVER, Rules, judged, may_retry, retry_delay
 from gradatim.operator.runs.engine import KEPT_ATTEMPTS, advance
-from gradatim.operator.runs.model import Evidence, Kill, Policy, RequestStop, Step, Submit
+from gradatim.operator.runs.model import Discard, Evidence, Kill, Policy, RequestStop, Step, Submit
 from gradatim.operator.runtimes.base import Observed, Phase
 from gradatim.operator.settings import RunSettings
 
@@ -60,7 +60,8 @@ def seen(phase: Phase, ended: float | None = None, **more: Any) -> Evidence:
     """Return evidence of a phase; `ended` is how many seconds ago the process did."""
     message = more.pop("message", "")
     failure = more.pop("failure", None)
-    observed = Observed(phase, message, finished_at=None if ended is None else ago(ended), failure=failure)
+    lost = more.pop("lost", False)
+    observed = Observed(phase, message, finished_at=None if ended is None else ago(ended), failure=failure, lost=lost)
     return Evidence(observed=observed, **more)
 
 
@@ -301,6 +302,18 @@ SILENT: list[tuple[str, Attempt, Evidence, bool]] = [
     ("none yet is fine", RUNNING, seen(Phase.RUNNING), False),
     ("one that waits for room owes none", OLD, seen(Phase.PENDING), False),
     ("one that waits again after its first heartbeat does", OLD, seen(Phase.PENDING, progress=heartbeat(500)), True),
+    (
+        "a node that does not answer shortens the patience",
+        OLD,
+        seen(Phase.RUNNING, progress=heartbeat(61), lost=True),
+        True,
+    ),
+    (
+        "a node that has been silent for a moment does not",
+        OLD,
+        seen(Phase.RUNNING, progress=heartbeat(59), lost=True),
+        False,
+    ),
     ("nothing is known while the store is silent", OLD, seen(Phase.RUNNING, unread=True), False),
     ("nothing is known while the runtime is silent", OLD, Evidence(), False),
     ("an attempt that was not started owes none", OLD_RECORD, seen(Phase.ABSENT), False),
@@ -427,6 +440,26 @@ def test_a_silent_attempt_is_ended() -> None:
     quiet = attempt(started_at=ago(300), recorded_at=ago(300), heartbeat_at=ago(299))
     found = step(run(quiet), seen(Phase.RUNNING))
     assert (found.actions, found.reason) == ((Kill(1),), Reason.HEARTBEAT_LOST)
+
+
+def test_an_attempt_on_a_lost_node_is_ended_for_that() -> None:
+    quiet = attempt(started_at=ago(300), recorded_at=ago(300))
+    found = step(run(quiet), seen(Phase.RUNNING, message="node metal-7 does not answer", lost=True))
+    assert (found.actions, found.reason) == ((Kill(1),), Reason.NODE_LOST)
+    assert found.message == "node metal-7 does not answer; no sign of life either, stopping the attempt"
+    lives = seen(Phase.RUNNING, message="node metal-7 does not answer", lost=True, progress=heartbeat(3))
+    found = step(run(quiet), lives)
+    assert (found.actions, found.message) == ((), "attempt 1 may be running: node metal-7 does not answer")
+
+
+def test_what_falls_out_of_status_is_removed_from_the_runtime_before() -> None:
+    tried = [Attempt(number=n, outcome=Outcome.STOPPED) for n in range(3, 3 + KEPT_ATTEMPTS)]
+    found = step(run(*tried), Evidence())
+    assert found.run is not None
+    assert [a.number for a in found.run.attempts] == list(range(4, 4 + KEPT_ATTEMPTS))
+    assert (found.actions, found.held) == ((Discard(3),), run(*tried))
+    few = step(run(*tried[:-1]), Evidence())
+    assert (few.actions, few.held) == ((), None)
 
 
 def test_a_good_result_ends_the_run_and_is_handed_on() -> None:

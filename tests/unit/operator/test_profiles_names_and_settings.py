@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from gradatim.api.common import Compute
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.dataset import DatasetStatus
 from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator.naming import alias_name, event_name, run_name, short_hash, version_label
-from gradatim.operator.profiles import identity_now, identity_of, same_stores, usable
+from gradatim.operator.profiles import blocked_by, identity_now, identity_of, same_stores, usable
 from gradatim.operator.settings import RunSettings, Settings, SettingsError, load
 from gradatim.operator.writing import equal, has_finalizer, merged_status
 
@@ -87,6 +88,52 @@ def test_whether_a_profile_can_be_used(
     if found is not None:
         assert found.stalled is stalled
         assert found.message
+
+
+PODS = {"image": "a@sha256:" + "1" * 64, "rayVersion": "2.60.0", "queueName": "q"}
+S3 = {"root": "s3://store/{namespace}/"}
+
+
+def queue(*allowed: str, ready: str = "True", **more: Any) -> ComputeProfile:
+    """Return a profile with a queue that allows these priorities; `any` stands for no list."""
+    listed = {} if allowed == ("any",) else {"allowedPriorities": list(allowed)}
+    runtime = {"type": "kuberay", "kubeRay": PODS | listed}
+    return profile(ready=ready, runtime=runtime, artifactStore=S3, **more)
+
+
+PRIORITIES: list[tuple[str, ComputeProfile, str | None, str]] = [
+    ("any priority may be asked for without a list", queue("any"), "urgent", ""),
+    ("one that is on the list may be asked for", queue("high", "normal"), "high", ""),
+    ("nobody has to ask for one", queue("high"), None, ""),
+    ("a standing cluster ignores it", profile(), "urgent", ""),
+    (
+        "another one is refused with those that are allowed",
+        queue("normal", "high"),
+        "urgent",
+        "compute.priority is 'urgent'; ComputeProfile 'default' allows high, normal, or none",
+    ),
+    (
+        "an empty list allows none",
+        queue(),
+        "high",
+        "compute.priority is 'high'; ComputeProfile 'default' allows none; leave it out",
+    ),
+    (
+        "it is refused before the profile is ready",
+        queue("high", ready=""),
+        "urgent",
+        "compute.priority is 'urgent'; ComputeProfile 'default' allows high, or none",
+    ),
+    ("what else is refused goes first", queue("high", **LABELS), "urgent", "ComputeProfile 'default' does not allow this namespace"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "priority", "told"), [c[1:] for c in PRIORITIES], ids=[c[0] for c in PRIORITIES])
+def test_which_priorities_a_profile_allows(given: ComputeProfile, priority: str | None, told: str) -> None:
+    found = blocked_by(Compute(priority=priority), given, None, {}, needs_vectors=False)
+    assert (found.message if found else "") == told
+    if found is not None:
+        assert (found.reason.value, found.stalled) == ("ProfileNotAllowed", True)
 
 
 MOVED = profile(runtime={"type": "rayCluster", "rayCluster": {"address": "http://new", "operatorSecretName": "ray"}})

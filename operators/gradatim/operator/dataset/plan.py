@@ -14,7 +14,7 @@ from gradatim.api.run import RunConfig, RunObject
 from gradatim.api.runstatus import RunStatus
 from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.observing import Surrounding
-from gradatim.operator.profiles import usable
+from gradatim.operator.profiles import blocked_by
 from gradatim.operator.runs.cost import priced
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Evidence, Trigger
@@ -80,17 +80,9 @@ def known_of(world: World) -> Known:
 def blocked(world: World) -> Block | None:
     """Return why nothing can start, or None."""
     spec = world.dataset.spec
-    return (
-        usable(
-            spec.compute.profile_ref.name,
-            world.around.profile,
-            world.status.store,
-            world.around.namespace_labels,
-            spec.compute.workers,
-            needs_vectors=False,
-        )
-        or world.around.block
-    )
+    around = world.around
+    found = blocked_by(spec.compute, around.profile, world.status.store, around.namespace_labels, needs_vectors=False)
+    return found or around.block
 
 
 def plan(world: World, settings: RunSettings) -> Plan:

@@ -21,7 +21,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import PreviousVersion, RunConfig, RunObject, canonical_digest
 from gradatim.api.runstatus import RunStatus
 from gradatim.operator.clock import parsed, rfc3339, since
-from gradatim.operator.profiles import usable
+from gradatim.operator.profiles import blocked_by
 from gradatim.operator.ragindex import versions
 from gradatim.operator.ragindex.model import World
 from gradatim.operator.runs.cost import priced
@@ -96,17 +96,9 @@ def known_of(world: World) -> Known:
 def blocked(world: World) -> Block | None:
     """Return why nothing can start, or None."""
     spec = world.index.spec
-    return (
-        usable(
-            spec.compute.profile_ref.name,
-            world.around.profile,
-            world.status.store,
-            world.around.namespace_labels,
-            spec.compute.workers,
-            needs_vectors=True,
-        )
-        or world.around.block
-    )
+    around = world.around
+    found = blocked_by(spec.compute, around.profile, world.status.store, around.namespace_labels, needs_vectors=True)
+    return found or around.block
 
 
 def plan(world: World, settings: RunSettings) -> Plan:

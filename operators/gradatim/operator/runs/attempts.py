@@ -31,6 +31,7 @@ UNSHOWN = (
     "workloadSecretName, or the volumes, must lead to the same store"
 )
 CAPS = {Failure.OUT_OF_MEMORY: 1}
+LOST_SHARE = 3  # of the patience with a silent attempt, where its node does not answer either
 _OOM_SIGNS = ("outofmemory", "out of memory", "oom", "exit code 137")
 REASONS = {
     Failure.USER: Reason.USER_ERROR,
@@ -183,7 +184,14 @@ def silent(attempt: Attempt, evidence: Evidence, rules: Rules) -> bool:
     heartbeat = evidence.progress.heartbeat if evidence.progress is not None else None
     if evidence.observed.phase is Phase.PENDING and not waiting.heard(attempt, heartbeat):
         return False
-    return waiting.quiet_for(attempt, heartbeat, evidence.observed, rules.now) > rules.settings.heartbeat_timeout
+    patience = rules.settings.heartbeat_timeout / (LOST_SHARE if lost(evidence) else 1)
+    return waiting.quiet_for(attempt, heartbeat, evidence.observed, rules.now) > patience
+
+
+def lost(evidence: Evidence) -> bool:
+    """Return whether the runtime says that the node of the process does not answer."""
+    observed = evidence.observed
+    return observed is not None and observed.lost and observed.phase is not Phase.PENDING
 
 
 def unshown(attempt: Attempt, evidence: Evidence) -> bool:

@@ -13,7 +13,7 @@ from gradatim.api.runstatus import Attempt, Failure, Outcome, RunStatus
 from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.conditions import reason_of
 from gradatim.operator.runs import attempts as rules
-from gradatim.operator.runs.model import Evidence, Kill, Policy, RequestStop, Step, Submit
+from gradatim.operator.runs.model import Discard, Evidence, Kill, Policy, RequestStop, Step, Submit
 from gradatim.operator.runtimes.base import Observed, Phase
 from gradatim.operator.settings import RunSettings
 
@@ -79,15 +79,20 @@ def _after(
     if start is not None and now < start:
         wait = (start - now).total_seconds()
         return Step(run=run, reason=Reason.RETRYING, message=_retrying(last), requeue=wait)
-    recorded = Attempt(number=last.number + 1, recorded_at=rfc3339(now))
+    attempts = [*run.attempts, Attempt(number=last.number + 1, recorded_at=rfc3339(now))]
+    # Once status names them no more, nobody would find what is left of them.
+    forgotten = tuple(Discard(a.number) for a in attempts[:-KEPT_ATTEMPTS])
     update = {
-        "attempts": [*run.attempts, recorded][-KEPT_ATTEMPTS:],
+        "attempts": attempts[-KEPT_ATTEMPTS:],
         "not_before": None,
         "stop_requested_at": None,
         "stop_reason": None,
     }
+    held = run if forgotten else None
     message = f"attempt {recorded.number} is recorded: attempt {last.number} {_ended(last)}"
-    return Step(run=run.model_copy(update=update), reason=Reason.RECORDED, message=message, requeue=0.0)
+    return Step(
+        run.model_copy(update=update), forgotten, reason=Reason.RECORDED, message=message, requeue=0.0, held=held
+    )
 
 
 def _ended(last: Attempt) -> str:
@@ -126,6 +131,9 @@ def _running(run: RunStatus, last: Attempt, evidence: Evidence, bounds: rules.Ru
     if rules.past_deadline(last, bounds):
         message = f"{rules.overrun(last, bounds)}; stopping the attempt"
         return Step(run, kill, reason=Reason.DEADLINE_EXCEEDED, message=message, requeue=settings.poll_min)
+    if rules.silent(last, evidence, bounds) and observed is not None and rules.lost(evidence):
+        message = f"{observed.message or 'its node does not answer'}; no sign of life either, stopping the attempt"
+        return Step(run, kill, reason=Reason.NODE_LOST, message=message, requeue=settings.poll_min)
     if rules.silent(last, evidence, bounds) and rules.unshown(last, evidence):
         update = {"reason": Reason.STORE_NOT_READABLE.value, "message": rules.UNSHOWN}
         blamed = run.model_copy(update={"attempts": [*run.attempts[:-1], last.model_copy(update=update)]})
@@ -143,7 +151,7 @@ def _running(run: RunStatus, last: Attempt, evidence: Evidence, bounds: rules.Ru
 
 def _told(last: Attempt, observed: Observed | None) -> str:
     """Return how the attempt stands, with what its runtime says about it."""
-    if observed is None or observed.phase is Phase.RUNNING or not observed.message:
+    if observed is None or not observed.message or (observed.phase is Phase.RUNNING and not observed.lost):
         return f"attempt {last.number} is running"
     doing = "is pending" if observed.phase is Phase.PENDING else "may be running"
     return f"attempt {last.number} {doing}: {observed.message}"

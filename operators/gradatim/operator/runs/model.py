@@ -68,12 +68,22 @@ class Kill:
     attempt: int
 
 
-RunAction = Submit | RequestStop | Kill
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Remove what is left of an attempt in the runtime."""
+
+    attempt: int
+
+
+RunAction = Submit | RequestStop | Kill | Discard
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the engine decided. `finished` is set in the pass in which the Run's last result becomes known."""
+    """What the engine decided. `finished` is set in the pass in which the Run's last result becomes known.
+
+    `held` is the record to keep where the actions cannot be taken yet; None where `run` says nothing that depends on them.
+    """
 
     run: RunStatus | None
     actions: tuple[RunAction, ...] = ()
@@ -82,3 +92,4 @@ class Step:
     reason: Reason = Reason.IN_PROGRESS
     message: str = ""
     requeue: float | None = None
+    held: RunStatus | None = None

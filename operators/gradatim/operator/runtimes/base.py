@@ -44,7 +44,8 @@ class Observed:
     """A look at one attempt. Times are RFC 3339 in UTC, `message` is the runtime's own, shortened and without control characters.
 
     `failure` is what the runtime itself knows about a failed process; None where only the process could tell. `queueing` is how a queue
-    before the runtime judges the attempt; None where there is no queue.
+    before the runtime judges the attempt; None where there is no queue. `lost`: the node of the process does not answer, so that the
+    process may have ended or be cut off.
     """
 
     phase: Phase
@@ -53,6 +54,7 @@ class Observed:
     finished_at: str | None = None
     failure: Failure | None = None
     queueing: Queueing | None = None
+    lost: bool = False
 
     @property
     def waiting(self) -> bool:
@@ -62,7 +64,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One attempt to start. `name` is the submission's id, `config_json` the sealed RunConfig, which holds no secrets."""
+    """One attempt to start. `name` is the submission's id, `config_json` the sealed RunConfig, which holds no secrets.
+
+    `earlier` names the attempts of the same Run before this one.
+    """
 
     name: str
     namespace: str
@@ -70,13 +75,17 @@ class Launch:
     config_digest: str
     uid: str
     workers: int
+    earlier: tuple[str, ...] = ()
 
 
 class Runtime(Protocol):
     """A place where attempts execute. Every method raises `DependencyError` where the runtime cannot be asked."""
 
     async def submit(self, launch: Launch) -> None:
-        """Start the attempt. Idempotent: the same uid and digest under that name is success, another one raises `WillNeverWork`."""
+        """Start the attempt. Idempotent: the same uid and digest under that name is success, another one raises `WillNeverWork`.
+
+        Raises `TryLater` where a process of an earlier attempt may still be running although the attempt has ended.
+        """
         ...
 
     async def observe(self, name: str) -> Observed:
@@ -89,6 +98,13 @@ class Runtime(Protocol):
 
     async def delete(self, name: str) -> None:
         """Remove the attempt's record, stopping it first; raises `TryLater` while it still runs."""
+        ...
+
+    async def release(self, name: str, ended: str | None) -> float:
+        """Return for how many seconds the attempt of a finished Run may still hold resources; `ended` is when it did.
+
+        0 where it holds none, or has just been made to give them up.
+        """
         ...
 
     async def logs(self, name: str, tail_bytes: int) -> str:

@@ -111,6 +111,11 @@ class InstantRuntime:
         for suffix in (".json", ".stopped", ".written"):
             self._path(name, suffix).unlink(missing_ok=True)
 
+    async def release(self, name: str, ended: str | None) -> float:
+        """Return 0: nothing is held."""
+        del name, ended
+        return 0.0
+
     async def logs(self, name: str, tail_bytes: int) -> str:
         """Return one line: there is no process."""
         self._reach("logs", name)

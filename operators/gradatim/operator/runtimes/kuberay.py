@@ -2,7 +2,7 @@
 
 Built by `opened` for one object at a time. A RayJob is created once and never changed: KubeRay passes no change on, and `suspend` is Kueue's.
 It is deleted in the foreground, so that it is seen until its RayCluster is gone; the pods have been told to end then, and may take their grace
-period.
+period. An attempt after the first is therefore created only once no pod of an earlier one may still be running.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import re
 from pydantic import ValidationError
 
 from gradatim.api.computeprofile import ComputeProfile
+from gradatim.api.meta import LABEL_RUN
 from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig
 from gradatim.operator import clock
+from gradatim.operator.clock import since
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.kube import (
     AlreadyExists,
@@ -31,7 +33,8 @@ from gradatim.operator.kube import (
 from gradatim.operator.runtimes import kueue
 from gradatim.operator.runtimes.base import Launch, Observed, Phase, Tenant
 from gradatim.operator.runtimes.kuberay_objects import DIGEST_ANNOTATION, rayjob
-from gradatim.operator.runtimes.kuberay_status import Seen, needs_cluster, observed
+from gradatim.operator.runtimes.kuberay_pods import FENCE_SECONDS, in_the_way
+from gradatim.operator.runtimes.kuberay_status import Seen, head_of, held_for, is_over, needs_cluster, observed
 from gradatim.operator.runtimes.kueue_places import QueuePlaces
 from gradatim.operator.runtimes.queueing import Queueing
 
@@ -48,15 +51,19 @@ _DENIED = re.compile("denied the request|ValidatingAdmissionPolicy")
 class KubeRay:
     """Attempts of one object as RayJobs. Holds no state: everything is read from the API server each time."""
 
-    def __init__(self, kube: Kube, tenant: Tenant, profile: str, places: QueuePlaces) -> None:
-        """Take the API, whose attempts these are, and the name of the ComputeProfile that shapes new ones."""
+    def __init__(
+        self, kube: Kube, tenant: Tenant, profile: str, places: QueuePlaces, fence: float = FENCE_SECONDS
+    ) -> None:
+        """Take the API, whose attempts these are, the ComputeProfile that shapes new ones, and the fence deadline of pods in seconds."""
         self._kube = kube
         self._tenant = tenant
         self._profile = profile
         self._places = places
+        self._fence = fence
 
     async def submit(self, launch: Launch) -> None:
-        """Create the RayJob of an attempt; see `Runtime.submit`."""
+        """Create the RayJob of an attempt once nothing of the earlier ones may still run; see `Runtime.submit`."""
+        await self._clear_the_way(launch)
         body = rayjob(launch, RunConfig.model_validate_json(launch.config_json), (await self._shape()).spec)
         try:
             await self._kube.create(RAYJOBS, self._tenant.namespace, body)
@@ -80,16 +87,20 @@ class KubeRay:
         if job is None:
             return Observed(Phase.ABSENT)
         try:
-            cluster = pod = None
-            if needs_cluster(job):
-                cluster = await self._kube.find(RAYCLUSTERS, self._tenant.namespace, job["status"]["rayClusterName"])
-                pod_name = ((cluster or {}).get("status", {}).get("head") or {}).get("podName")
-                pod = await self._kube.find(PODS, self._tenant.namespace, pod_name) if pod_name else None
+            cluster = await self._cluster(job) if needs_cluster(job) else None
+            head = head_of(job, cluster)
+            pod = await self._kube.find(PODS, self._tenant.namespace, head) if head else None
             queue = job["metadata"].get("labels", {}).get(kueue.QUEUE_LABEL)
             queueing = await self._queueing(job, queue) if queue else None
         except KubeError as error:
             raise _fault(error) from error
-        return observed(Seen(job, cluster, pod, queueing), clock.now())
+        return observed(
+            Seen(job, cluster, pod, queueing, head_gone=bool(head) and pod is None), clock.now(), self._fence
+        )
+
+    async def _cluster(self, job: Body) -> Body | None:
+        name = job.get("status", {}).get("rayClusterName")
+        return await self._kube.find(RAYCLUSTERS, self._tenant.namespace, name) if name else None
 
     async def stop(self, name: str) -> None:
         """Delete the RayJob: there is no gentler way that is not Kueue's. KubeRay sends the workload SIGTERM first."""
@@ -111,6 +122,47 @@ class KubeRay:
         if left.phase is not Phase.ABSENT:
             message = f"attempt {name} is not gone yet: {left.message}"
             raise DependencyError("runtime", message, reason=Reason.TERMINATING, delay=DELETE_DELAY)
+
+    async def release(self, name: str, ended: str | None) -> float:
+        """Remove the RayJob if KubeRay has not shut its pods down in time, as after a process that hangs; see `Runtime.release`."""
+        job = await self._get(name)
+        if job is None or not is_owned_by(job, self._tenant.uid) or job["metadata"].get("deletionTimestamp"):
+            return 0.0
+        left = held_for(job, ended, clock.now())
+        if left > 0:
+            return left
+        try:
+            holds = not is_over(job) or await self._cluster(job) is not None
+        except KubeError as error:
+            raise _fault(error) from error
+        if holds:
+            await self._remove(name, "Foreground")
+        return 0.0
+
+    async def _clear_the_way(self, launch: Launch) -> None:
+        """Remove the RayJobs of earlier attempts. Raises `DependencyError` while anything of them may still write to the Run's folder.
+
+        A RayJob that does not go is held by pods on a node that is gone, or by KubeRay being away: its pods decide then.
+        """
+        for name in launch.earlier:
+            job = await self._get(name)
+            if job is None or not is_owned_by(job, self._tenant.uid):
+                continue
+            if not job["metadata"].get("deletionTimestamp"):
+                await self._remove(name, "Foreground")
+                job = await self._get(name)
+            if job is not None and since(job["metadata"].get("deletionTimestamp"), clock.now()) < self._fence:
+                raise _in_the_way(f"attempt {name} is being removed before the next one starts")
+        if not launch.earlier:
+            return
+        run = RunConfig.model_validate_json(launch.config_json).run
+        try:
+            pods = self._kube.pages(PODS, self._tenant.namespace, labels=f"{LABEL_RUN}={run}")
+            found = [pod async for page in pods for pod in page]
+        except KubeError as error:
+            raise _fault(error) from error
+        if told := in_the_way(found, launch.name, clock.now(), self._fence):
+            raise _in_the_way(told)
 
     async def _remove(self, name: str, propagation: str) -> None:
         for attempt in range(DELETE_TRIES):
@@ -189,6 +241,10 @@ class KubeRay:
         if found.admitted:
             return found
         return kueue.queueing(queue, workload, await self._places.place(namespace, queue, name))
+
+
+def _in_the_way(message: str) -> DependencyError:
+    return DependencyError("runtime", message, reason=Reason.TERMINATING, delay=DELETE_DELAY)
 
 
 def _foreign(name: str) -> WillNeverWork:

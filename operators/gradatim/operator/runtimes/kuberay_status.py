@@ -15,6 +15,7 @@ from typing import Any
 from gradatim.api.runstatus import Failure
 from gradatim.operator.clock import since
 from gradatim.operator.runtimes.base import Observed, Phase
+from gradatim.operator.runtimes.kuberay_pods import FENCE_SECONDS, lost, overdue
 from gradatim.operator.runtimes.queueing import Queueing
 
 Body = Mapping[str, Any]
@@ -35,16 +36,18 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _QUIET = frozenset({"PodInitializing", "ContainerCreating"})
 _MESSAGE_CHARS = 256
 UNTAKEN_SECONDS = 60.0
+SHUTDOWN_SECONDS = 10.0  # what KubeRay may take for it
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was read. `cluster` and `pod` are None where they are not there or were not asked for."""
+    """What was read. `cluster` and `pod` are None where they are not there or were not asked for; `head_gone`: the pod was asked for."""
 
     job: Body
     cluster: Body | None = None
     pod: Body | None = None
     queueing: Queueing | None = None
+    head_gone: bool = False
 
 
 def needs_cluster(job: Body) -> bool:
@@ -53,10 +56,34 @@ def needs_cluster(job: Body) -> bool:
     return bool(_text(job, "rayClusterName")) and (deployment in _STARTING or deployment in _OVER)
 
 
-def observed(seen: Seen, now: datetime) -> Observed:
-    """Return how the attempt stands."""
+def is_over(job: Body) -> bool:
+    """Return whether KubeRay has nothing more to do for the job than to shut its cluster down."""
+    return _text(job, "jobDeploymentStatus") in _OVER | {"ValidationFailed"}
+
+
+def head_of(job: Body, cluster: Body | None) -> str:
+    """Return the name of the head's pod, or an empty text: as the cluster says, or as it said when KubeRay last looked."""
+    status = cluster.get("status") if cluster is not None else _running_cluster(job)
+    name = ((status or {}).get("head") or {}).get("podName")
+    return name if isinstance(name, str) else ""
+
+
+def _running_cluster(job: Body) -> Body | None:
+    known = job.get("status", {}).get("rayClusterStatus")
+    return known if isinstance(known, dict) and not is_over(job) else None
+
+
+def held_for(job: Body, ended: str | None, now: datetime) -> float:
+    """Return the seconds for which the pods of an attempt that ended may still be kept: as the profile said when it was created."""
+    ends = [since(text, now) for text in (_time(_text(job, "endTime")), ended) if text]
+    kept = job.get("spec", {}).get("ttlSecondsAfterFinished") or 0
+    return float(kept + SHUTDOWN_SECONDS - min(ends, default=0.0))
+
+
+def observed(seen: Seen, now: datetime, fence: float = FENCE_SECONDS) -> Observed:
+    """Return how the attempt stands. After `fence` seconds a pod that was to be gone counts as gone."""
     job = seen.job
-    phase, message = _phase(seen, now)
+    phase, message = _phase(seen, now, fence)
     failure = _failure(seen) if phase is Phase.FAILED else None
     info = job.get("status", {}).get("rayJobInfo") or {}
     return Observed(
@@ -66,10 +93,11 @@ def observed(seen: Seen, now: datetime) -> Observed:
         finished_at=_time(info.get("endTime")) or _time(_text(job, "endTime")) if phase.terminal else None,
         failure=failure,
         queueing=None if phase.terminal else seen.queueing,
+        lost=not phase.terminal and seen.pod is not None and bool(lost(seen.pod)),
     )
 
 
-def _phase(seen: Seen, now: datetime) -> tuple[Phase, str]:
+def _phase(seen: Seen, now: datetime, fence: float) -> tuple[Phase, str]:
     job, deployment, ray = seen.job, _text(seen.job, "jobDeploymentStatus"), _text(seen.job, "jobStatus")
     told = _text(job, "message") or _text(job, "reason")
     if deployment == "ValidationFailed":
@@ -78,7 +106,8 @@ def _phase(seen: Seen, now: datetime) -> tuple[Phase, str]:
     if ended is not None and ended[0].terminal:
         return ended
     if job["metadata"].get("deletionTimestamp"):
-        return Phase.UNKNOWN, _leaving(job, now)
+        left = _left_behind(seen, now, fence)
+        return (Phase.FAILED, left) if left else (Phase.UNKNOWN, _leaving(job, now))
     if ended is not None:
         return ended
     if job.get("spec", {}).get("suspend") or deployment in {"Suspending", "Suspended"}:
@@ -89,7 +118,7 @@ def _phase(seen: Seen, now: datetime) -> tuple[Phase, str]:
     if deployment == "Running" and ray in {"", *_RAY}:
         # Ray has ended and KubeRay is about to say so: its next state tells how.
         phase = _RAY.get(ray, Phase.PENDING)
-        return (Phase.RUNNING if phase.terminal else phase), told
+        return (Phase.RUNNING if phase.terminal else phase), (lost(seen.pod) if seen.pod else "") or told
     return Phase.UNKNOWN, f"KubeRay says {deployment or 'nothing'}, Ray says {ray or 'nothing'}"
 
 
@@ -111,6 +140,20 @@ def _leaving(job: Body, now: datetime) -> str:
     if waited > UNTAKEN_SECONDS and holders:
         return "its RayJob is being deleted and KubeRay's finalizer holds it; is the KubeRay operator running?"
     return "its RayJob is being deleted"
+
+
+def _left_behind(seen: Seen, now: datetime, fence: float) -> str:
+    """Return why nothing of a RayJob that is being deleted runs any more although it is still there, or an empty text.
+
+    A kubelet that is gone confirms no end, and what it does not confirm holds the RayJob. Whose head is gone has no driver.
+    """
+    metadata = seen.job["metadata"]
+    if seen.pod is not None and overdue(seen.pod, now, fence):
+        return lost(seen.pod) or f"nobody confirms the end of pod {seen.pod['metadata']['name']}"
+    held = any(f.startswith("ray.io/") for f in metadata.get("finalizers", []))
+    if seen.head_gone and not held and since(metadata["deletionTimestamp"], now) > 2 * fence:
+        return "its head's pod is gone, and nobody confirms the end of the others"
+    return ""
 
 
 def _starting(seen: Seen, now: datetime) -> str:
@@ -160,6 +203,8 @@ def _failure(seen: Seen) -> Failure | None:
     for condition in status.get("conditions") or []:
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             return _DISRUPTED.get(str(condition.get("reason")), Failure.NODE_LOST)
+    if seen.pod is not None and lost(seen.pod):
+        return Failure.NODE_LOST
     code = _EXIT.search(_text(seen.job, "message"))
     return Failure.OUT_OF_MEMORY if code and int(code[1]) in {-9, 137} else None
 
