@@ -14,8 +14,9 @@ import httpx
 import pytest
 from minio.error import S3Error
 from tests.support.node import apply, until
-from tests.support.onpods import BUCKET, DOCS, ROOT, SYSTEM, OnPods, condition, is_ready
+from tests.support.onpods import ROOT, SYSTEM, OnPods, condition, is_ready
 from tests.support.onpods_inputs import handbook, tickets, upload
+from tests.support.onpods_store import BUCKET, DOCS
 
 from gradatim.platform import prepare
 from gradatim.platform.node import NodeOptions, Part, up

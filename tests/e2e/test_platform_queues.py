@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from tests.support.node import apply, until
-from tests.support.onpods import BUCKET, OnPods, condition, documents, is_ready
+from tests.support.onpods import OnPods, condition, documents, is_ready
 from tests.support.onpods_inputs import tickets, upload
+from tests.support.onpods_store import BUCKET
 
 Body = dict[str, Any]
 # Room for one attempt at a time: a pod of 4Gi.
@@ -83,13 +84,6 @@ def memory_quota(platform: OnPods, amount: str) -> None:
     platform.cluster.kubectl("patch", "clusterqueue", "teams", "--type=json", "-p", patch)
 
 
-def head_of(platform: OnPods, body: Body) -> Body:
-    """Return the running head of this object's attempt, empty when there is none."""
-    pods = platform.items("pods", labels=f"ray.io/node-type=head,gradatim.dev/owner={body['metadata']['uid']}")
-    alive = [p for p in pods if p["status"]["phase"] == "Running" and not p["metadata"].get("deletionTimestamp")]
-    return alive[0] if alive else {}
-
-
 def stop_policy(platform: OnPods, policy: str) -> None:
     """Hold, drain or open the queue."""
     patch = json.dumps({"spec": {"stopPolicy": policy}})
@@ -133,7 +127,7 @@ def test_a_more_important_run_takes_the_place_and_the_other_one_goes_on_later(qu
     low, waiter, high = (dataset(queued, *pair) for pair in (("minor", "low"), ("minor-too", "low"), ("major", "high")))
     apply(queued.cluster, low)
     low = queued.wait("dataset", "minor", lambda b: condition(b, "Admitted")[0] == "True", 120)
-    until(lambda: head_of(queued, low), 240)
+    until(lambda: queued.head(owner=low), 240)
     apply(queued.cluster, waiter)
     queued.wait("dataset", "minor-too", lambda b: message(b, "Queued").startswith("place 1"), 120)
 
@@ -154,7 +148,7 @@ def test_a_more_important_run_takes_the_place_and_the_other_one_goes_on_later(qu
     memory_quota(queued, "1Gi")
     high = queued.wait("dataset", "major", is_ready, 420)
     low = queued.wait("dataset", "minor", lambda b: "maximum capacity" in message(b, "Queued"), 120)
-    assert not head_of(queued, low)
+    assert not queued.head(owner=low)
     memory_quota(queued, "4Gi")
     low = queued.wait("dataset", "minor", is_ready, 420)
     for body in (low, high):

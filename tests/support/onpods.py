@@ -232,9 +232,10 @@ class OnPods:
         lines.append(self.cluster.kubectl("logs", "-n", SYSTEM, "deploy/gradatim-operator", "--tail=30", check=False))
         return "\n".join(lines)
 
-    def head(self, namespace: str = "team-a") -> Body:
-        """Return the running head's pod, empty when there is none."""
-        pods = self.items("pods", namespace, "ray.io/node-type=head")
+    def head(self, namespace: str = "team-a", owner: Body | None = None) -> Body:
+        """Return a running head's pod, that of an object's Run if one is given; empty when there is none."""
+        whose = f",gradatim.dev/owner={owner['metadata']['uid']}" if owner else ""
+        pods = self.items("pods", namespace, f"ray.io/node-type=head{whose}")
         alive = [p for p in pods if p["status"]["phase"] == "Running" and not p["metadata"].get("deletionTimestamp")]
         return alive[0] if alive else {}
 

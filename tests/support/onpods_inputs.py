@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.onpods import DOCS, ROOT, OnPods, documents
+from tests.support.onpods import ROOT, OnPods, documents
+from tests.support.onpods_store import DOCS
 
 QUICKSTART = ROOT / "docs" / "examples" / "quickstart"
 Body = dict[str, Any]
