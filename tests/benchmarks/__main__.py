@@ -13,7 +13,16 @@ from pathlib import Path
 
 from tests.benchmarks.options import ROOT
 
-NAMES = ("ingestion", "refresh", "retrieval_quality", "query", "ocr", "control_plane", "kuberay_ladder")
+NAMES = (
+    "ingestion",
+    "refresh",
+    "retrieval_quality",
+    "query",
+    "ocr",
+    "control_plane",
+    "kuberay_ladder",
+    "cluster_ready",
+)
 USAGE = f"""usage: python -m tests.benchmarks [--list] [name …] [options of the named benchmarks]
 
 Runs the named benchmarks, or all of them; each writes tests/benchmarks/results/<name>.json.

@@ -226,6 +226,26 @@ def kuberay_ladder(found: dict[str, Any]) -> str:
     return text + "\n" + table(["objects", "KubeRay's reconcilers", "Gradatim / KubeRay, finished / s"], ratios)
 
 
+def cluster_ready(found: dict[str, Any]) -> str:
+    """Time to Ready with pods for each attempt and with a standing cluster, and where it goes."""
+    names = {"cold": "a RayJob for each attempt", "warm": "a standing RayCluster"}
+    runs = [("", found), *((", before", found[key]) for key in ("before",) if key in found)]
+    rows: list[list[object]] = []
+    for said, one in runs:
+        for side, name in names.items():
+            ready = one[side]["ready_s"]
+            rows.append([name + said, len(one[side]["samples"]), ready["min"], ready["median"], ready["max"]])
+    text = table(["runtime", "builds", "Ready after s, min", "median", "max"], rows)
+    for side, name in names.items():
+        head = [f"{name}: what the time goes to", *(f"median s{said}" for said, _ in runs)]
+        lines = [
+            [phase["is"], *(one[side]["phases_s"][what]["median"] for _, one in runs)]
+            for what, phase in found[side]["phases_s"].items()
+        ]
+        text += "\n" + table(head, lines)
+    return text
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "ingestion": ingestion,
     "refresh": refresh,
@@ -234,6 +254,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "ocr": ocr,
     "control_plane": control_plane,
     "kuberay_ladder": kuberay_ladder,
+    "cluster_ready": cluster_ready,
 }
 
 

@@ -14,45 +14,14 @@ import httpx
 import pytest
 from minio.error import S3Error
 from tests.support.node import apply, until
-from tests.support.onpods import BUCKET, DOCS, ROOT, SYSTEM, OnPods, condition, documents, is_ready
+from tests.support.onpods import ROOT, SYSTEM, OnPods, condition, is_ready
+from tests.support.onpods_inputs import handbook, tickets, upload
+from tests.support.onpods_store import BUCKET, DOCS
 
 from gradatim.platform import prepare
 from gradatim.platform.node import NodeOptions, Part, up
 
-QUICKSTART = ROOT / "docs" / "examples" / "quickstart"
 Body = dict[str, Any]
-
-
-def s3(platform: OnPods, prefix: str) -> Body:
-    """Return a source below the bucket of documents."""
-    return {"s3": {"uri": f"s3://{DOCS}/{prefix}", "endpoint": platform.cluster.s3, "secretRef": {"name": "docs-read"}}}
-
-
-def upload(platform: OnPods) -> None:
-    """Put the quickstart's input into the bucket."""
-    for page in sorted((ROOT / "docs").rglob("*.md")):
-        name = page.relative_to(ROOT / "docs")
-        if name.parts[0] != "reference":
-            platform.store.put(DOCS, f"handbook/{name}", page.read_bytes())
-    for file in ("questions.jsonl", "tickets.jsonl"):
-        platform.store.put(DOCS, f"{file.removesuffix('.jsonl')}/{file}", (QUICKSTART / file).read_bytes())
-
-
-def tickets(platform: OnPods) -> Body:
-    """Return the quickstart's Dataset, from S3."""
-    (body,) = documents((QUICKSTART / "support-tickets.yaml").read_text())
-    body["metadata"]["namespace"] = "team-a"
-    body["spec"]["source"] = s3(platform, "tickets/")
-    return body
-
-
-def handbook(platform: OnPods) -> Body:
-    """Return the quickstart's index, from S3."""
-    (body,) = documents((QUICKSTART / "gradatim-docs.yaml").read_text())
-    body["metadata"]["namespace"] = "team-a"
-    body["spec"]["sources"][0]["source"] = s3(platform, "handbook/")
-    body["spec"]["evaluation"]["questions"] = s3(platform, "questions/")
-    return body
 
 
 def test_a_dataset_is_validated_in_a_pod(platform: OnPods) -> None:
@@ -141,75 +110,6 @@ def test_restarts_of_weaviate_and_the_api_server_cost_no_result(platform: OnPods
     platform.cluster.kill(Part.APISERVER)
     up(node_options)
     finished(platform, run, 600)
-
-
-QUEUES = """
-apiVersion: kueue.x-k8s.io/v1beta2
-kind: ResourceFlavor
-metadata: {name: node}
----
-apiVersion: kueue.x-k8s.io/v1beta2
-kind: ClusterQueue
-metadata: {name: teams}
-spec:
-  namespaceSelector: {}
-  stopPolicy: Hold
-  resourceGroups:
-    - coveredResources: [cpu, memory]
-      flavors:
-        - name: node
-          resources:
-            - {name: cpu, nominalQuota: 2}
-            - {name: memory, nominalQuota: 8Gi}
----
-apiVersion: kueue.x-k8s.io/v1beta2
-kind: LocalQueue
-metadata: {name: batch, namespace: team-a}
-spec: {clusterQueue: teams}
-"""
-
-
-def stop_policy(platform: OnPods, policy: str) -> None:
-    """Hold, drain or open the queue."""
-    patch = json.dumps({"spec": {"stopPolicy": policy}})
-    platform.cluster.kubectl("patch", "clusterqueue", "teams", "--type=merge", "-p", patch)
-
-
-def test_kueue_decides_when_an_attempt_runs_and_an_eviction_is_no_failure(platform: OnPods) -> None:
-    profile = {"apiVersion": "gradatim.dev/v1alpha1", "kind": "ComputeProfile", "metadata": {"name": "queued"}}
-    apply(platform.cluster, profile | {"spec": platform.profile(queue="batch")}, *documents(QUEUES))
-    body = tickets(platform)
-    body["metadata"]["name"] = "queued-tickets"
-    body["spec"]["compute"] = {"profileRef": {"name": "queued"}}
-    apply(platform.cluster, body)
-    waiting = platform.wait("dataset", "queued-tickets", lambda b: condition(b, "Queued")[0] == "True", 120)
-    assert waiting["status"]["state"] == "Queued"
-    forge_result(platform, waiting)
-    stop_policy(platform, "None")
-    until(platform.head, 240)
-    stop_policy(platform, "HoldAndDrain")
-    platform.wait("dataset", "queued-tickets", lambda b: condition(b, "Evicted")[0] == "True", 120)
-    stop_policy(platform, "None")
-    ready = platform.wait("dataset", "queued-tickets", is_ready, 420)
-    assert [a["number"] for a in ready["status"]["run"]["attempts"]] == [1], "an eviction is no attempt"
-
-
-def forge_result(platform: OnPods, body: Body) -> None:
-    """Write, with the team's own credentials, a result of another object in the place of this attempt's."""
-    metadata, run = body["metadata"], body["status"]["run"]["name"]
-    stamp = {
-        "uid": "00000000-0000-0000-0000-000000000000",
-        "run": run,
-        "attempt": 1,
-        "configDigest": "sha256:" + "0" * 64,
-    }
-    result = {"stamp": stamp, "outcome": "Succeeded", "finished": "2026-01-01T00:00:00Z"}
-    name = f"team-a/dataset/{metadata['name']}/{metadata['uid']}/{run}/a1/result.json"
-    with platform.cluster.entered():
-        from io import BytesIO
-
-        data = json.dumps(result).encode()
-        platform.store.client(platform.keys["team-a"]).put_object(BUCKET, name, BytesIO(data), len(data))
 
 
 @pytest.mark.parametrize(

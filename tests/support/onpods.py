@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,116 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from minio import Minio
-from minio.credentials.providers import StaticProvider
-from minio.minioadmin import MinioAdmin
 from tests.support.node import apply, until
+from tests.support.onpods_store import BUCKET, DOCS, Keys, Store, operator_rights, workload_rights
 
 from gradatim.platform import prepare
 from gradatim.platform.binaries import Settings, manifests, resolve
 from gradatim.platform.binaries.addons import HELM, KUBERAY
-from gradatim.platform.files import read_or_create_secret
 from gradatim.platform.images import containerd, layout
 from gradatim.platform.images.build import Options, Workshop, build
-from gradatim.platform.images.catalog import IMAGES
+from gradatim.platform.images.catalog import BUILDABLE
 from gradatim.platform.node import NodeCluster, OneLayer
-from gradatim.platform.node.install import S3_USER
 
 ROOT = Path(__file__).parents[2]
 SYSTEM, RAY_SYSTEM = "gradatim-system", "kuberay-system"
 TEAMS = ("team-a", "team-b")
-BUCKET, DOCS = "artifacts", "docs"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 QUIET: Callable[[str], None] = print
 Body = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Keys:
-    """An identity of the S3 store."""
-
-    access: str
-    secret: str
-
-    @classmethod
-    def made(cls, name: str) -> Keys:
-        """Return a new identity."""
-        return cls(name, secrets.token_hex(20))
-
-    def data(self) -> dict[str, str]:
-        """Return the Secret's content."""
-        return {"access-key-id": self.access, "secret-access-key": self.secret}
-
-
-@dataclass(frozen=True)
-class Store:
-    """MinIO inside the cluster, as its root user."""
-
-    cluster: NodeCluster
-
-    @property
-    def host(self) -> str:
-        """Host and port, as pods reach it."""
-        return self.cluster.s3.removeprefix("http://")
-
-    def client(self, keys: Keys | None = None) -> Minio:
-        """Return a client; use it inside `cluster.entered()`."""
-        own = keys or self.root
-        return Minio(self.host, own.access, own.secret, secure=False, region="us-east-1")
-
-    @property
-    def root(self) -> Keys:
-        """Return the root user."""
-        return Keys(S3_USER, read_or_create_secret(self.cluster.layout.private / "minio"))
-
-    def grant(self, keys: Keys, statements: list[Body]) -> None:
-        """Make a user with exactly these rights."""
-        admin = MinioAdmin(
-            endpoint=self.host, credentials=StaticProvider(self.root.access, self.root.secret), secure=False
-        )
-        with self.cluster.entered():
-            admin.user_add(keys.access, keys.secret)
-            admin.policy_add(keys.access, policy={"Version": "2012-10-17", "Statement": statements})
-            admin.policy_set(keys.access, user=keys.access)
-
-    def put(self, bucket: str, name: str, content: bytes) -> None:
-        """Write an object."""
-        from io import BytesIO
-
-        with self.cluster.entered():
-            self.client().put_object(bucket, name, BytesIO(content), len(content))
-
-    def names(self, bucket: str, prefix: str) -> list[str]:
-        """Return the objects below a prefix."""
-        with self.cluster.entered():
-            return [str(o.object_name) for o in self.client().list_objects(bucket, prefix=prefix, recursive=True)]
-
-
-def _allow(actions: list[str], *resources: str, prefixes: tuple[str, ...] = ()) -> Body:
-    limited = {"Condition": {"StringLike": {"s3:prefix": list(prefixes)}}} if prefixes else {}
-    return {"Effect": "Allow", "Action": actions, "Resource": [f"arn:aws:s3:::{r}" for r in resources]} | limited
-
-
-def operator_rights() -> list[Body]:
-    """The operator reads everything, writes control files alone, and deletes."""
-    return [
-        _allow(["s3:ListBucket", "s3:GetBucketLocation"], BUCKET),
-        _allow(["s3:GetObject", "s3:DeleteObject"], f"{BUCKET}/*"),
-        _allow(["s3:PutObject"], f"{BUCKET}/*/_control/*"),
-    ]
-
-
-def workload_rights(namespace: str) -> list[Body]:
-    """A team's workloads work below their own prefix, and read the documents."""
-    return [
-        _allow(["s3:GetBucketLocation"], BUCKET, DOCS),
-        _allow(["s3:ListBucket"], BUCKET, prefixes=(f"{namespace}/*", f"{namespace}")),
-        _allow(["s3:ListBucket"], DOCS),
-        _allow(
-            ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], f"{BUCKET}/{namespace}/*"
-        ),
-        _allow(["s3:GetObject"], f"{DOCS}/*"),
-    ]
 
 
 def secret(namespace: str, name: str, data: Mapping[str, str], hosts: str = "") -> Body:
@@ -247,6 +153,12 @@ class OnPods:
             },
         }
 
+    def weaviate_values(self) -> Body:
+        """Return the chart's values for its own Weaviate."""
+        image = self.images["weaviate"]
+        pinned = {"repository": image.pinned.split("@")[0], "digest": image.digest, "pullPolicy": "Never"}
+        return {"enabled": True, "image": pinned, "storage": {"size": "5Gi"}}
+
     def profile(self, queue: str | None = None) -> Body:
         """Return the spec of a ComputeProfile that runs on this cluster's pods."""
         pods: Body = {
@@ -320,9 +232,10 @@ class OnPods:
         lines.append(self.cluster.kubectl("logs", "-n", SYSTEM, "deploy/gradatim-operator", "--tail=30", check=False))
         return "\n".join(lines)
 
-    def head(self, namespace: str = "team-a") -> Body:
-        """Return the running head's pod, empty when there is none."""
-        pods = self.items("pods", namespace, "ray.io/node-type=head")
+    def head(self, namespace: str = "team-a", owner: Body | None = None) -> Body:
+        """Return a running head's pod, that of an object's Run if one is given; empty when there is none."""
+        whose = f",gradatim.dev/owner={owner['metadata']['uid']}" if owner else ""
+        pods = self.items("pods", namespace, f"ray.io/node-type=head{whose}")
         alive = [p for p in pods if p["status"]["phase"] == "Running" and not p["metadata"].get("deletionTimestamp")]
         return alive[0] if alive else {}
 
@@ -341,12 +254,12 @@ def is_ready(body: Body) -> bool:
 
 
 def built_images(folder: Path) -> dict[str, layout.Layout]:
-    """Build operator and index images; unchanged layers come from the cache."""
+    """Build the images of operator, index and Weaviate; unchanged layers come from the cache."""
     shop = Workshop.at(ROOT, os.environ, lambda message: print(message, flush=True))
-    for name in IMAGES:
+    for name in BUILDABLE:
         options = Options(cpu_only=True, demo_model=True) if name == "index" else Options()
-        build(IMAGES[name], options, folder / name, shop)
-    return {name: layout.read(folder / name) for name in IMAGES}
+        build(BUILDABLE[name], options, folder / name, shop)
+    return {name: layout.read(folder / name) for name in BUILDABLE}
 
 
 def install(cluster: NodeCluster, folder: Path) -> OnPods:

@@ -18,7 +18,8 @@ from gradatim.cli.options import state_option
 from gradatim.cli.output import say, show
 
 F = TypeVar("F", bound=Callable[..., Any])
-_ADDONS = ("kueue", "operator", "weaviate", "minio")
+# Kueue is installed in a pod and Helm is only a program; the others are parts of the cluster.
+_ADDONS = ("kueue", "helm", "operator", "weaviate", "minio")
 
 
 def node_option(function: F) -> F:
@@ -31,6 +32,15 @@ def with_option(function: F) -> F:
     option = click.option(
         "--with", "addons", type=click.Choice(_ADDONS), multiple=True,
         help="With --node: run this in the cluster too; may be repeated.",
+    )  # fmt: skip
+    return option(function)
+
+
+def pod_memory_option(function: F) -> F:
+    """Add `--pod-memory`."""
+    option = click.option(
+        "--pod-memory", type=click.IntRange(min=1), metavar="GIB",
+        help="With --node: memory for all pods together. Default: the machine's.",
     )  # fmt: skip
     return option(function)
 
@@ -55,15 +65,16 @@ def _folder(module: Any, state: Path | None) -> Path:
     return folder
 
 
-def node_up(state: Path | None, addons: tuple[str, ...], *, kuberay: bool, output: str) -> None:
+def node_up(state: Path | None, addons: tuple[str, ...], *, kuberay: bool, pod_memory: int | None, output: str) -> None:
     """Start the cluster."""
     from gradatim.cli.progress import progress_line
 
     with _cluster() as module, progress_line("up") as line:
-        parts = frozenset(module.Part(name) for name in addons if name != "kueue")
+        parts = frozenset(module.Part(name) for name in addons if name not in {"kueue", "helm"})
         if kuberay:
             parts |= {module.Part.KUBERAY}
-        options = module.NodeOptions(_folder(module, state), addons=parts, kueue="kueue" in addons)
+        more = {name: name in addons for name in ("kueue", "helm")} | {"pod_memory": (pod_memory or 0) << 30}
+        options = module.NodeOptions(_folder(module, state), addons=parts, **more)
         found = module.up(options, lambda component, message: line(f"{component}: {message}"))
     result = {"kubeconfig": str(found.kubeconfig), "apiServer": found.api_server, "network": str(found.network)}
     if not show(result | {"state": str(found.state_dir)}, output):

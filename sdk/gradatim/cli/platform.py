@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradatim.cli.node import node_down, node_option, node_status, node_up, with_option
+from gradatim.cli.node import node_down, node_option, node_status, node_up, pod_memory_option, with_option
 from gradatim.cli.options import output_option, state_option
 from gradatim.cli.output import say, show, table
 
@@ -54,11 +54,12 @@ def _folder(state: Path | None) -> Path:
 @click.option(
     "--no-kuberay", is_flag=True, help="With --node: leave out KubeRay, for instance to install it with Helm."
 )
+@pod_memory_option
 @state_option
 @output_option()
-def up(
+def up(  # noqa: PLR0913 - one parameter per option
     *, state: Path | None, allow_source: tuple[Path, ...], cpus: int | None, node: bool, addons: tuple[str, ...],
-    no_kuberay: bool, output: str,
+    no_kuberay: bool, pod_memory: int | None, output: str,
 ) -> None:  # fmt: skip
     """Start the local platform: API server, Weaviate, Ray and operator as plain processes.
 
@@ -70,10 +71,12 @@ def up(
     if node:
         if allow_source or cpus:
             raise click.UsageError("--allow-source and --cpus are settings of the platform without --node")
-        node_up(state, addons, kuberay=not no_kuberay, output=output)
+        node_up(state, addons, kuberay=not no_kuberay, pod_memory=pod_memory, output=output)
         return
     if addons or no_kuberay:
         raise click.UsageError("--with and --no-kuberay need --node")
+    if pod_memory:
+        raise click.UsageError("--pod-memory needs --node")
     folder = _folder(state)
     with _platform() as platform, progress_line("up") as line:
         options = platform.UpOptions(folder, allow_sources=allow_source, ray_cpus=cpus)

@@ -19,6 +19,7 @@ from gradatim.platform.binaries.manifests import documents
         pytest.param(
             ["up", "--node", "--cpus", "2"], "settings of the platform without --node", id="Ray is not its own"
         ),
+        pytest.param(["up", "--pod-memory", "8"], "--pod-memory needs --node", id="a limit of pods needs a node"),
         pytest.param(["up", "--node", "--with", "etcd"], "is not one of", id="an add-on is one of a list"),
     ],
 )

@@ -116,6 +116,16 @@ def test_the_kubelets_configuration_is_locked_down() -> None:
     assert "readOnlyPort" not in content
 
 
+def test_pods_may_be_held_to_a_part_of_the_machines_memory() -> None:
+    gib = 1 << 30
+    free, held = (json.loads(configs.kubelet("g", limit, 16 * gib)) for limit in (0, 4 * gib))
+    assert (free["systemReserved"], free["evictionHard"]["memory.available"]) == ({}, "100Mi")
+    assert held["systemReserved"] == {"memory": str(12 * gib)}
+    # The kubelet counts what is free below the limit of all pods too.
+    assert held["evictionHard"]["memory.available"] == str(4 * gib // 10)
+    assert json.loads(configs.kubelet("g", 32 * gib, 16 * gib))["systemReserved"] == {}
+
+
 def test_containerd_keeps_everything_in_the_clusters_folders() -> None:
     content = tomllib.loads(configs.containerd("/usr/lib/cni", "native"))
     cri = content["plugins"]["io.containerd.grpc.v1.cri"]

@@ -17,14 +17,14 @@ import click
 from gradatim.platform.errors import PlatformError
 from gradatim.platform.images import containerd, layout, report
 from gradatim.platform.images.build import Options, Workshop, build
-from gradatim.platform.images.catalog import IMAGES
+from gradatim.platform.images.catalog import BUILDABLE
 from gradatim.platform.images.errors import ImageError
 
 _CHECKOUT = Path(__file__).parents[4]
 _OUT = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder with one OCI layout per image."
 )
-_NAMES = click.argument("names", nargs=-1, required=True, type=click.Choice(sorted(IMAGES)))
+_NAMES = click.argument("names", nargs=-1, required=True, type=click.Choice(sorted(BUILDABLE)))
 
 
 def _told(command: Callable[..., None]) -> Callable[..., None]:
@@ -59,9 +59,9 @@ def build_command(
     """Build images and print their names and digests."""
     shop = Workshop.at(source.absolute(), os.environ, lambda message: click.echo(message, err=True))
     for name in names:
-        # The options are about torch and models: the operator has neither.
+        # The options are about torch and models: only the index has them.
         options = Options(cpu_only, with_demo_model, tag) if name == "index" else Options(tag=tag)
-        built = build(IMAGES[name], options, out / name, shop)
+        built = build(BUILDABLE[name], options, out / name, shop)
         click.echo(f"{built.reference}@{built.digest}")
 
 
@@ -72,14 +72,14 @@ def build_command(
 @_told
 def list_command(*, out: Path, top: int, as_json: bool) -> None:
     """Print what the built images hold: layers and packages by size."""
-    images = [layout.read(out / name) for name in sorted(IMAGES) if (out / name).is_dir()]
+    images = [layout.read(out / name) for name in sorted(BUILDABLE) if (out / name).is_dir()]
     if not images:
         raise ImageError(f"{out} holds no image: build one first")
     click.echo(json.dumps(report.document(images), indent=1) if as_json else report.text(images, top))
 
 
 @main.command(name="archive")
-@click.argument("name", type=click.Choice(sorted(IMAGES)))
+@click.argument("name", type=click.Choice(sorted(BUILDABLE)))
 @_OUT
 @_told
 def archive_command(name: str, out: Path) -> None:

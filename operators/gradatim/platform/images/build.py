@@ -1,4 +1,5 @@
 """Build one image: base, torch and its libraries, other dependencies, our code, each a layer that is made only when its input changed.
+One of a single compiled program has that as its only layer.
 
 Called by the command line and by tests. A layer is found again by a key over everything that went into it, so a change of code costs
 one thin layer and seconds. Work lies in the cache folder, never in the checkout.
@@ -17,7 +18,20 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from gradatim.platform.images import environment, layout, oci, ours, owners, requirements, rootfs, tarlayer, tools, trim
+from gradatim.platform.binaries import WEAVIATE, Settings, resolve
+from gradatim.platform.images import (
+    environment,
+    layout,
+    oci,
+    ours,
+    owners,
+    programs,
+    requirements,
+    rootfs,
+    tarlayer,
+    tools,
+    trim,
+)
 from gradatim.platform.images.catalog import DEMO_EXTRA, DEMO_MODEL, PREFIX, SITE, Image, reference
 from gradatim.platform.images.environment import Filled
 from gradatim.platform.images.errors import ImageError
@@ -29,11 +43,12 @@ from gradatim.platform.images.tarlayer import Tree
 Report = Callable[[str], None]
 # Part of every key but the base's: a change of how layers are written must not reuse older ones.
 _RECIPE = "2"
+_PROGRAMS = {"weaviate": WEAVIATE}
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to make. `tag` is the project's version when empty."""
+    """What to make. `tag` is the version of the project, or of the program, when empty."""
 
     cpu_only: bool = False
     demo_model: bool = False
@@ -88,7 +103,8 @@ def build(image: Image, options: Options, target: Path, shop: Workshop) -> Built
     with FileLock(shop.cache / "lock"):
         maker = _Maker(image, options, shop, found, Store(shop.cache))
         layers = maker.layers()
-        identity = oci.Identity(options.tag or shop.version, shop.version, environment.architecture(), options.variant)
+        version = _PROGRAMS[image.name].version.removeprefix("v") if image.program else shop.version
+        identity = oci.Identity(options.tag or version, version, environment.architecture(), options.variant)
         config = oci.config(image, identity, layers)
         manifest = oci.manifest(config, layers)
         documents = {"config": config, "manifest": manifest, "index": oci.index(image, identity, manifest)}
@@ -107,6 +123,8 @@ class _Maker:
     store: Store
 
     def layers(self) -> tuple[Layer, ...]:
+        if self.image.program:
+            return (self._program(),)
         pinned = environment.locked(self.shop.source, self.image.extras, self.tools, self.shop.env)
         requirements.refuse(pinned, self.image.forbidden, self.image.name)
         if self.options.cpu_only:
@@ -124,6 +142,16 @@ class _Maker:
             return ()
         pinned = environment.locked(self.shop.source, (DEMO_EXTRA,), self.tools, self.shop.env)
         return requirements.only(pinned, DEMO_MODEL)
+
+    def _program(self) -> Layer:
+        tool = _PROGRAMS[self.image.name]
+        found = resolve(tool, Settings.from_environment(self.shop.env), lambda _, said: self.shop.report(said))
+        key = f"{self.image.name}-{hashlib.sha256(repr((_RECIPE, tool.source.digest)).encode()).hexdigest()[:16]}"
+        if known := self.store.find(key):
+            return known
+        with self._folder() as folder:
+            programs.fill(folder, Path(found.argv(self.image.name)[0]), self.image.program)
+            return self._layer(self.image.name, key, lambda: ([Tree(folder)], lambda _: self.image.name))
 
     def _base(self) -> tuple[Layer, Path]:
         source = rootfs.archive(self.shop.env)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gradatim.platform.binaries.catalog import LISTEN_VARIABLE
+
 REPOSITORY = "localhost/gradatim"
 SUITE = "bookworm"
 PYTHON = "3.11"
@@ -39,7 +41,8 @@ class Image:
     """One image.
 
     `packages` are the parts of our distribution it holds, `extras` the dependencies they need, `debian` what comes from Debian on top
-    of its essential packages, and `forbidden` the distributions whose presence would be a mistake.
+    of its essential packages, and `forbidden` the distributions whose presence would be a mistake. An image with a `program` holds that
+    one compiled program, at this path, and nothing of all this.
     """
 
     name: str
@@ -52,6 +55,9 @@ class Image:
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT)
     forbidden: frozenset[str] = frozenset()
+    program: str = ""
+    working_dir: str = WORKING_DIR
+    licenses: str = "Apache-2.0"
 
 
 _DATA_PLANE = frozenset({"torch", "ray", "transformers", "sentence-transformers", "datasets", "weaviate-client"})
@@ -89,7 +95,28 @@ INDEX = Image(
     forbidden=_CONTROL_PLANE,
 )
 
+# For clusters that can pull nothing, such as the node cluster: the chart's Weaviate from the program that we compile.
+WEAVIATE = Image(
+    name="weaviate",
+    description="Weaviate as one static program",
+    extras=(),
+    packages=(),
+    debian=(),
+    dockerfile="",
+    entrypoint=("/bin/weaviate",),
+    environment={
+        "HOME": HOME,
+        "PATH": "/bin",
+        # Our build listens on loopback otherwise.
+        LISTEN_VARIABLE: "0.0.0.0",  # noqa: S104 - of a pod
+    },
+    program="bin/weaviate",
+    working_dir="/",
+    licenses="BSD-3-Clause",
+)
+
 IMAGES: Mapping[str, Image] = {image.name: image for image in (OPERATOR, INDEX)}
+BUILDABLE: Mapping[str, Image] = {**IMAGES, WEAVIATE.name: WEAVIATE}
 
 
 def reference(image: Image, tag: str) -> str:

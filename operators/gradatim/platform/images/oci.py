@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from gradatim.platform.images.catalog import USER_ID, WORKING_DIR, Image, reference
+from gradatim.platform.images.catalog import USER_ID, Image, reference
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -58,7 +58,7 @@ def config(image: Image, identity: Identity, layers: Sequence[Layer]) -> bytes:
     created = datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     process: dict[str, Any] = {
         "User": f"{USER_ID}:{USER_ID}",
-        "WorkingDir": WORKING_DIR,
+        "WorkingDir": image.working_dir,
         "Env": [f"{name}={value}" for name, value in sorted(image.environment.items())],
         "Labels": labels(image, identity),
     }
@@ -85,7 +85,7 @@ def labels(image: Image, identity: Identity) -> dict[str, str]:
     found = {
         "org.opencontainers.image.title": f"gradatim-{image.name}",
         "org.opencontainers.image.description": image.description,
-        "org.opencontainers.image.licenses": "Apache-2.0",
+        "org.opencontainers.image.licenses": image.licenses,
         "org.opencontainers.image.vendor": "Gradatim",
         "org.opencontainers.image.version": identity.version,
     }

@@ -27,6 +27,11 @@ _MERGED = "usr-is-merged"
 _MERGING_HOOK = "/usr/share/mmdebstrap/hooks/merged-usr"
 _FIELDS = "$(SITE) $(RELEASE) $(COMPONENT) $(IDENTIFIER)"
 _SOURCES = "GRADATIM_APT_SOURCES"
+# What makes the image's user known, by file below /etc.
+USER_LINES: Mapping[str, str] = {
+    "passwd": f"{USER_NAME}:x:{USER_ID}:{USER_ID}:Gradatim:{HOME}:/usr/sbin/nologin\n",
+    "group": f"{USER_NAME}:x:{USER_ID}:\n",
+}
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,7 @@ def make(home: Path, packages: Sequence[str], source: Archive, tools: Tools, env
 
 def _add_user(root: Path) -> None:
     """Give the user a name: Ray and torch ask for it, and fail on a number alone."""
-    for file, line in (
-        ("passwd", f"{USER_NAME}:x:{USER_ID}:{USER_ID}:Gradatim:{HOME}:/usr/sbin/nologin\n"),
-        ("group", f"{USER_NAME}:x:{USER_ID}:\n"),
-    ):
+    for file, line in USER_LINES.items():
         with (root / "etc" / file).open("a") as out:
             out.write(line)
 

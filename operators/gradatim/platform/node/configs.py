@@ -60,8 +60,14 @@ def pod_network() -> str:
     return json.dumps({"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, ports]}, indent=1)
 
 
-def kubelet(cgroup: str) -> str:
-    """Return the kubelet's configuration; `cgroup` is the control group all pods go into."""
+def kubelet(cgroup: str, pod_memory: int = 0, machine_memory: int = 0) -> str:
+    """Return the kubelet's configuration; `cgroup` is the control group all pods go into.
+
+    With `pod_memory` all pods together get so many bytes of the machine's, and the kubelet evicts pods shortly before it is used up. It looks
+    every ten seconds, so that the margin is what may be taken in that time.
+    """
+    withheld = max(0, machine_memory - pod_memory) if pod_memory else 0
+    margin = str(pod_memory // 10) if withheld else "100Mi"
     content: dict[str, Any] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -91,7 +97,8 @@ def kubelet(cgroup: str) -> str:
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         # Nothing can be pulled again in a namespace without a way out: no image may be removed for want of space.
         "imageGCHighThresholdPercent": 100,
-        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "systemReserved": {"memory": str(withheld)} if withheld else {},
+        "evictionHard": {"memory.available": margin, "nodefs.available": "1%", "imagefs.available": "1%"},
         "evictionPressureTransitionPeriod": "10s",
     }
     return json.dumps(content, indent=1)

@@ -16,8 +16,10 @@ from gradatim.platform.node.images import OneLayer
 from gradatim.platform.supervise import Progress
 
 NAMESPACE = "kueue-system"
+# Tells places in a queue. Kueue's own pod serves it, and the API server passes questions on.
+VISIBILITY = "apiservice/v1beta2.visibility.kueue.x-k8s.io"
 REPOSITORY = "localhost/kueue"
-_SECONDS = 300
+_SECONDS, _VISIBLE_SECONDS = 300, 60
 
 
 def kueue_image(program: Path, version: str) -> OneLayer:
@@ -39,7 +41,7 @@ def chart_values(version: str) -> list[str]:
 
 
 def install_kueue(cluster: NodeCluster, program: Path, env: Mapping[str, str], progress: Progress) -> None:
-    """Install or upgrade Kueue and wait until its webhooks answer."""
+    """Install or upgrade Kueue and wait until its webhooks and its visibility API answer."""
     version = KUEUE.version
     image = kueue_image(program, version)
     if image.name not in cluster.images():
@@ -63,3 +65,7 @@ def install_kueue(cluster: NodeCluster, program: Path, env: Mapping[str, str], p
     )
     if done.returncode != 0:
         raise StartError(f"Kueue does not become ready: {done.stderr.strip()[-800:]}")
+    wait = ["kubectl", "wait", VISIBILITY, "--for=condition=Available", f"--timeout={_VISIBLE_SECONDS}s"]
+    done = cluster.exec(wait, check=False, timeout=_VISIBLE_SECONDS + 60)
+    if done.returncode != 0:
+        raise StartError(f"Kueue's visibility API does not answer: {done.stderr.strip()[-800:]}")

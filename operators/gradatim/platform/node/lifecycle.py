@@ -43,13 +43,17 @@ class NodeOptions:
     """What a node cluster shall run.
 
     `addons` run as processes beside the cluster's own; `definitions` are those installed without the program behind them, for programs
-    that come by Helm. `kueue` installs Kueue from its chart, in a pod. `operator_env` are settings of our operator's process.
+    that come by Helm. `kueue` installs Kueue from its chart, in a pod. `helm` puts Helm among the cluster's programs, which Kueue does too.
+    `pod_memory` limits all pods together to so many bytes; 0 is no limit. A kubelet that runs keeps what it was started with.
+    `operator_env` are settings of our operator's process.
     """
 
     state_dir: Path
     addons: frozenset[Part] = frozenset({Part.KUBERAY})
     definitions: frozenset[str] = frozenset()
     kueue: bool = False
+    helm: bool = False
+    pod_memory: int = 0
     operator_env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -62,7 +66,8 @@ def up(options: NodeOptions, progress: Progress = lambda _component, _message: N
     layout = NodeLayout.of(options.state_dir)
     local.check_folder(layout)
     say = _one_at_a_time(progress)
-    tools = Tools.resolve(options.addons, dict(os.environ), say, kueue=options.kueue)
+    helm = options.helm or options.kueue
+    tools = Tools.resolve(options.addons, dict(os.environ), say, kueue=options.kueue, helm=helm)
     with locked(layout, _UP_WAIT_SECONDS):
         state = NodeState(layout)
         if state.parts and first_process(layout, state) == 0:
@@ -71,7 +76,7 @@ def up(options: NodeOptions, progress: Progress = lambda _component, _message: N
             state = NodeState(layout)
         state.remember(state.addons | (options.addons & ADDONS))
         prepare.folders(layout)
-        prepare.configurations(layout, Path("/proc/self/mountinfo").read_text())
+        prepare.configurations(layout, Path("/proc/self/mountinfo").read_text(), options.pod_memory)
         tools.link(layout)
         cgroups.make(layout.cgroup)
         _Up(options, layout, state, tools, _supervisor(layout, state, say)).execute()

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+
 from gradatim.platform.binaries import Toolset
 from gradatim.platform.errors import StateError
 from gradatim.platform.files import private_dir, write_atomic
@@ -31,8 +33,8 @@ def folders(layout: NodeLayout) -> None:
         (layout.hidden / name).mkdir(mode=0o755, exist_ok=True)
 
 
-def configurations(layout: NodeLayout, mounts: str) -> None:
-    """Write certificates, kubeconfigs and configuration files. `mounts` is the text of /proc/self/mountinfo."""
+def configurations(layout: NodeLayout, mounts: str, pod_memory: int = 0) -> None:
+    """Write certificates, kubeconfigs and configuration files. `mounts` is the text of /proc/self/mountinfo, `pod_memory` a limit in bytes."""
     identities.ensure(layout)
     cni = cni_folder()
     if cni is None:
@@ -40,7 +42,7 @@ def configurations(layout: NodeLayout, mounts: str) -> None:
     files = {
         "containerd.toml": configs.containerd(str(cni), snapshotter(layout.root, mounts)),
         "cni/10-pods.conflist": configs.pod_network(),
-        "kubelet.json": configs.kubelet(layout.cgroup),
+        "kubelet.json": configs.kubelet(layout.cgroup, pod_memory, psutil.virtual_memory().total),
         "Corefile": configs.corefile(),
         "resolv.conf": configs.resolv_conf(search=False),
         "resolv-search.conf": configs.resolv_conf(search=True),

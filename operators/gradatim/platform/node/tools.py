@@ -31,7 +31,9 @@ class Tools:
     helm: Toolset | None = None
 
     @classmethod
-    def resolve(cls, addons: frozenset[Part], env: Mapping[str, str], say: Progress, *, kueue: bool) -> Tools:
+    def resolve(
+        cls, addons: frozenset[Part], env: Mapping[str, str], say: Progress, *, kueue: bool, helm: bool
+    ) -> Tools:
         """Return everything the cluster will run. Raises BinaryError."""
         settings = Settings.from_environment(env)
 
@@ -47,7 +49,7 @@ class Tools:
             weaviate=have(WEAVIATE) if Part.WEAVIATE in addons else None,
             minio=have(MINIO) if Part.MINIO in addons else None,
             kueue=have(KUEUE) if kueue else None,
-            helm=have(HELM) if kueue else None,
+            helm=have(HELM) if helm else None,
         )
 
     def link(self, layout: NodeLayout) -> None:
