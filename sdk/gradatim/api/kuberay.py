@@ -164,7 +164,7 @@ class KubeRayRuntime(ApiModel):
     )
     allowed_priorities: Annotated[list[Name], Field(max_length=32)] | None = Field(
         default=None,
-        json_schema_extra=SET,
+        json_schema_extra={**SET},
         description="WorkloadPriorityClasses that compute.priority may name; absent means any, an empty list none.",
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=604_800, strict=True)] = Field(

@@ -89,7 +89,7 @@ def _after(
         "stop_reason": None,
     }
     held = run if forgotten else None
-    message = f"attempt {recorded.number} is recorded: attempt {last.number} {_ended(last)}"
+    message = f"attempt {last.number + 1} is recorded: attempt {last.number} {_ended(last)}"
     return Step(
         run.model_copy(update=update), forgotten, reason=Reason.RECORDED, message=message, requeue=0.0, held=held
     )
