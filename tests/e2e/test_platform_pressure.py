@@ -1,7 +1,7 @@
 """A node that runs out of memory: the kubelet itself evicts the pod of a Run that takes more than it asked for.
 
-Only with GRADATIM_TEST_FULL: it takes two to three minutes. All pods together are held to a part of this machine's memory, so that the pressure is theirs
-alone. Runs on the platform of `test_platform_on_pods`.
+Only with GRADATIM_TEST_FULL: it takes two to three minutes. All pods together are held to a part of this machine's memory, so that
+the pressure is theirs alone. Runs on the platform of `test_platform_on_pods`.
 """
 
 from __future__ import annotations
