@@ -8,32 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.faultproxy import Answer, Call, Cut
+from tests.support.crashing import Crashes, Crashing, crash_all
 from tests.support.operator import Bench, Body, bench, kstatus
 
 from gradatim.platform import PlatformState
 
 BATCH = 24
-HOLD = 20.0
 NODE_LOST = {"outcome": "Failed", "failure": "NodeLost", "phase": "Failed", "message": "the node went away"}
 
 
 @dataclass
-class Life:
+class Life(Crashing):
     """One object's life in a namespace of its own, with at most one crash in it."""
 
-    ns: str
-    kind: str
-    crash: tuple[int, str] | None = None
-    writes: list[str] = field(default_factory=list)
-    held: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: bool = False
-    last: Body = field(default_factory=dict)
+    kind: str = "Dataset"
 
     @property
     def name(self) -> str:
@@ -80,45 +73,9 @@ def story(life: Life) -> dict[str, Any]:
     }
 
 
-class Crashes:
-    """Counts the writes of every namespace and holds the one at which it is to crash."""
-
-    def __init__(self, lives: list[Life]) -> None:
-        self.lives = {life.ns: life for life in lives}
-        self.release = asyncio.Event()
-
-    async def before(self, call: Call) -> Answer | None:
-        """Hold a write that must not reach the server."""
-        life = self.lives.get(call.namespace)
-        if life is None or not call.write:
-            return None
-        life.writes.append(str(call))
-        if life.crash == (len(life.writes), "before"):
-            await self._hold(life)
-        return None
-
-    async def after(self, call: Call, answer: Answer) -> Answer:
-        """Hold the answer of a write that has been done."""
-        life = self.lives.get(call.namespace)
-        if life is not None and call.write and life.crash == (len(life.writes), "after"):
-            await self._hold(life)
-        return answer
-
-    async def _hold(self, life: Life) -> None:
-        life.held.set()
-        await self.release.wait()
-        raise Cut
-
-    async def all_held(self) -> None:
-        """Wait until every life is held or has ended without coming to its point."""
-        for life in self.lives.values():
-            while not life.held.is_set() and not life.ended:
-                await asyncio.sleep(0.02)
-
-
 async def record(b: Bench, kind: str) -> Life:
     """Return a life without a crash."""
-    life = Life(await b.namespace(), kind)
+    life = Life(await b.namespace(), kind=kind)
     crashes = Crashes([life])
     with b.api.fault(before=crashes.before):
         await life.live(b)
@@ -127,25 +84,8 @@ async def record(b: Bench, kind: str) -> Life:
 
 async def crash_batch(b: Bench, lives: list[Life]) -> None:
     """Let the lives begin, kill the operator when each has come to its point, and let them end under another one."""
-    operator = b.operator(GRADATIM_WORKERS="64")
-    crashes = Crashes(lives)
-    with b.api.fault(before=crashes.before, after=crashes.after):
-        await operator.start()
-        tasks = [asyncio.create_task(life.live(b)) for life in lives]
-        try:
-            async with asyncio.timeout(90):
-                await crashes.all_held()
-            await operator.kill()
-            crashes.release.set()
-            for life in lives:
-                life.crash = None
-            await operator.start()
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-    await operator.stop()
+    tasks = [asyncio.create_task(life.live(b)) for life in lives]
+    await crash_all(b.api, b.operator(GRADATIM_WORKERS="64"), lives, tasks)
 
 
 @pytest.mark.parametrize("kind", ["Dataset", "RAGIndex"])
@@ -159,7 +99,7 @@ async def test_a_crash_at_any_write_changes_nothing_about_the_end(
         await operator.stop()
         points = [(n, when) for n in range(1, len(clean.writes) + 1) for when in ("before", "after")]
         assert len(points) > 30, clean.writes
-        lives = [Life(await b.namespace(), kind, point) for point in points]
+        lives = [Life(await b.namespace(), point, kind=kind) for point in points]
         for start in range(0, len(lives), BATCH):
             await crash_batch(b, lives[start : start + BATCH])
         crashed = [life for life in lives if life.held.is_set()]
