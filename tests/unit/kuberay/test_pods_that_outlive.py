@@ -233,3 +233,13 @@ async def test_a_finished_attempt_gives_its_pods_up(serve: Serve, world: World, 
     kube, api = serve(world)
     assert await runtime(kube).release("papers-1-a1", at(-400)) == left
     assert [c[0] for c in api.calls if c[0] != "GET"] == (["DELETE"] if deletes else [])
+
+
+async def test_a_rayjob_that_changes_all_the_time_is_a_matter_for_later(serve: Serve) -> None:
+    world = World(named("papers-1-a1", rayClusterName="c"), clusters=("c",))
+    conflict = {"reason": "Conflict", "message": "the object has been modified"}
+    kube, api = serve(lambda method, path: (409, conflict) if method == "DELETE" else world(method, path))
+    with pytest.raises(DependencyError, match="changes faster than it can be deleted") as later:
+        await runtime(kube).release("papers-1-a1", at(-400))
+    assert (later.value.dependency, later.value.delay) == ("runtime", 3.0)
+    assert [c[0] for c in api.calls].count("DELETE") == 3

@@ -172,9 +172,10 @@ class KubeRay:
             try:
                 await self._kube.delete(RAYJOBS, job, propagation)
                 return
-            except Conflict:
+            except Conflict as error:
                 if attempt == DELETE_TRIES - 1:
-                    raise
+                    message = f"RayJob {name} changes faster than it can be deleted"
+                    raise DependencyError("runtime", message, reason=Reason.RETRYING, delay=DELETE_DELAY) from error
             except KubeError as error:
                 raise _fault(error) from error
 
