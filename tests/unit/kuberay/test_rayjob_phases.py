@@ -181,17 +181,21 @@ ROWS: list[tuple[str, Seen, Observed]] = [
     (
         "and has lost its node after them",
         Seen(job("Running", "RUNNING", meta=LEAVES), pod=on_dead_node(LONG_AGO)),
-        Observed(Phase.FAILED, SILENT, failure=Failure.NODE_LOST),
+        Observed(Phase.STOPPED, SILENT, failure=Failure.NODE_LOST),
     ),
     (
         "nobody has to know why an end is not confirmed",
         Seen(job("Running", "RUNNING", meta=LEAVES), pod={"metadata": {"name": "head", "deletionTimestamp": LONG_AGO}}),
-        Observed(Phase.FAILED, "nobody confirms the end of pod head"),
+        Observed(Phase.STOPPED, "nobody confirms the end of pod head", failure=Failure.NODE_LOST),
     ),
     (
         "workers on a dead node do not hold up what has no driver",
         Seen(job("Running", "RUNNING", meta=LEAVES), head_gone=True),
-        Observed(Phase.FAILED, "its head's pod is gone, and nobody confirms the end of the others"),
+        Observed(
+            Phase.STOPPED,
+            "its head's pod is gone, and nobody confirms the end of the others",
+            failure=Failure.NODE_LOST,
+        ),
     ),
     (
         "KubeRay may still have something to say",

@@ -114,13 +114,14 @@ def _without_result(attempt: Attempt, evidence: Evidence, rules: Rules) -> Attem
 def _died(attempt: Attempt, observed: Observed, ended: str, rules: Rules) -> Attempt:
     """The process has ended and left no result."""
     now = rules.now
-    if observed.phase in {Phase.STOPPED, Phase.ABSENT} and rules.asked:
+    vanished = observed.phase in {Phase.STOPPED, Phase.ABSENT} or observed.failure is Failure.NODE_LOST
+    if vanished and rules.asked:
         return attempt.model_copy(update={"outcome": Outcome.STOPPED, "finished_at": ended})
     if past_deadline(attempt, rules):
         return _failed(attempt, Failure.DEADLINE, Reason.DEADLINE_EXCEEDED, overrun(attempt, rules), now)
     if observed.phase is Phase.SUCCEEDED or attempt.reason == Reason.STORE_NOT_READABLE.value:
         return _failed(attempt, Failure.DEPENDENCY, Reason.STORE_NOT_READABLE, attempt.message or UNSEEN_RESULT, now)
-    if observed.phase is Phase.STOPPED:
+    if observed.phase is Phase.STOPPED and observed.failure is None:
         message = "it was stopped, for want of a sign of life or from outside"
         return _failed(attempt, Failure.NODE_LOST, Reason.HEARTBEAT_LOST, message, now)
     failure = observed.failure or Failure.NODE_LOST

@@ -85,6 +85,8 @@ def observed(seen: Seen, now: datetime, fence: float = FENCE_SECONDS) -> Observe
     job = seen.job
     phase, message = _phase(seen, now, fence)
     failure = _failure(seen) if phase is Phase.FAILED else None
+    if phase is Phase.STOPPED and _RAY.get(_text(job, "jobStatus")) is not phase:
+        failure = _failure(seen) or Failure.NODE_LOST  # nobody has confirmed the end of what was deleted
     info = job.get("status", {}).get("rayJobInfo") or {}
     return Observed(
         phase=phase,
@@ -107,7 +109,7 @@ def _phase(seen: Seen, now: datetime, fence: float) -> tuple[Phase, str]:
         return ended
     if job["metadata"].get("deletionTimestamp"):
         left = _left_behind(seen, now, fence)
-        return (Phase.FAILED, left) if left else (Phase.UNKNOWN, _leaving(job, now))
+        return (Phase.STOPPED, left) if left else (Phase.UNKNOWN, _leaving(job, now))
     if ended is not None:
         return ended
     if job.get("spec", {}).get("suspend") or deployment in {"Suspending", "Suspended"}:
