@@ -40,11 +40,14 @@ class Api:
 
     def __init__(self, answers: Answers) -> None:
         self.answers, self.calls = answers, list[Call]()
+        self.selectors: list[str] = []
 
-    def request(self, method: str, url: str, **_: Any) -> Any:
+    def request(self, method: str, url: str, **more: Any) -> Any:
         """Answer."""
         path = url.removeprefix("http://api")
         self.calls.append((method, path))
+        if selector := (more.get("params") or {}).get("labelSelector"):
+            self.selectors.append(selector)
         status, body = self.answers(method, path)
 
         class Answer:

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 
 from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_RUN, MANAGER
 from gradatim.api.reasons import Reason
-from gradatim.api.run import RunConfig, StopRequest, attempt_name, control_path
+from gradatim.api.run import RunConfig, attempt_name
 from gradatim.api.runstatus import RunStatus, StoreIdentity
-from gradatim.operator.clock import now, rfc3339
+from gradatim.operator.controls import forget_stop, keep_stopped, request_stop
 from gradatim.operator.edges import Edges
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.kube import CONFIG_MAPS, AlreadyExists, Body, Kube, is_owned_by, owner_reference
 from gradatim.operator.observing import CONFIG_KEY, read_frozen
 from gradatim.operator.runs.model import Discard, Kill, RequestStop, RunAction, Submit
 from gradatim.operator.runtimes.base import Launch, Tenant
-from gradatim.operator.stores.artifacts import ArtifactStore
 
 
 @dataclass(slots=True)
@@ -107,14 +106,7 @@ async def take(
             await runtime.delete(attempt_name(run.name, action.attempt))
         elif isinstance(action, RequestStop) and config is not None:
             store = await edges.artifacts(identity, config.object.namespace)
-            request = StopRequest(run=run.name, requested=rfc3339(now()), reason=action.reason[:253])
-            await store.write_control(control_path(run.name), request.model_dump_json(by_alias=True).encode())
-
-
-async def forget_stop(store: ArtifactStore, run: str) -> None:
-    """Remove the stop request of a Run."""
-    folder = control_path(run).rpartition("/")[0]
-    await store.delete(folder, within=folder)
+            await request_stop(store, run.name, action.reason)
 
 
 def launch(run: RunStatus, config: RunConfig, number: int) -> Launch:
@@ -133,11 +125,19 @@ def launch(run: RunStatus, config: RunConfig, number: int) -> Launch:
 
 
 async def discard(kube: Kube, edges: Edges, identity: StoreIdentity, owner: Body, run: RunStatus) -> None:
-    """Remove what is left of a Run that was replaced: its attempts in the runtime and its frozen inputs."""
+    """Remove what is left of a Run that was replaced: its attempts in the runtime and its frozen inputs.
+
+    A process of it that was cut off would see no later attempt of its own Run: it finds a request to stop. One of a Run that succeeded has
+    either brought the result or is told by the progress of the attempt that has.
+    """
     runtime = await edges.runtime(identity, tenant_of(owner))
     for attempt in run.attempts:
         await runtime.delete(attempt_name(run.name, attempt.number))
-    await forget_stop(await edges.artifacts(identity, owner["metadata"]["namespace"]), run.name)
+    store = await edges.artifacts(identity, owner["metadata"]["namespace"])
+    if run.succeeded:
+        await forget_stop(store, run.name)
+    else:
+        await keep_stopped(store, owner, run.name)
     body = await kube.find(CONFIG_MAPS, owner["metadata"]["namespace"], run.name)
     if body is not None and is_owned_by(body, owner["metadata"]["uid"]):
         await kube.delete(CONFIG_MAPS, body)

@@ -15,9 +15,10 @@ from gradatim.api.meta import Condition
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import attempt_name
 from gradatim.api.runstatus import RunStatus, StoreIdentity
-from gradatim.operator.applying import forget_stop, tenant_of
+from gradatim.operator.applying import tenant_of
 from gradatim.operator.clock import rfc3339, since
 from gradatim.operator.conditions import Verdict, merged
+from gradatim.operator.controls import forget_stop, forget_stopped
 from gradatim.operator.errors import OperatorError, TryLater
 from gradatim.operator.kube import EVENTS, AlreadyExists, Body, ours
 from gradatim.operator.naming import event_name
@@ -116,6 +117,7 @@ async def _artifacts(context: Context, gone: _Doomed) -> None:
     store = await context.edges.artifacts(gone.identity, gone.body["metadata"]["namespace"])
     if gone.run is not None:
         await forget_stop(store, gone.run.name)
+    await forget_stopped(store, gone.body)
     await store.delete(folder(gone.body), within=folder(gone.body))
 
 

@@ -61,7 +61,7 @@ async def test_the_next_attempt_waits_until_no_pod_of_the_one_before_is_left(k: 
     assert [j["metadata"]["uid"] for j in await k.objects(ns)] == [first["metadata"]["uid"]]
     lists = [c for c in k.api.calls if c.namespace == ns and c.plural == "pods" and not c.name]
     assert {c.query["labelSelector"] for c in lists} == {
-        f"gradatim.dev/run={first['metadata']['labels']['gradatim.dev/run']}"
+        f"gradatim.dev/owner={first['metadata']['labels']['gradatim.dev/owner']}"
     }
     await k.confirm(ns, worker)
     second = await k.job(ns, later)

@@ -87,7 +87,7 @@ async def test_a_deletion_needs_no_profile(b: Bench) -> None:
         await b.until_nothing_left(body)
 
 
-async def test_a_replaced_run_leaves_nothing_behind(b: Bench) -> None:
+async def test_a_replaced_run_leaves_nothing_behind_but_its_stop_request(b: Bench) -> None:
     ns = await b.namespace()
     b.instant.script(f"{ns}.one", **FOR_EVER)
     key = await b.apply(b.dataset(ns, "one"))
@@ -98,7 +98,10 @@ async def test_a_replaced_run_leaves_nothing_behind(b: Bench) -> None:
     old = first["status"]["run"]["name"]
     assert not [s for s in b.instant.submissions() if s.startswith(old)]
     assert await b.cluster.find("ConfigMap", ns, old) is None
-    assert not (b.store / ns / "_control" / old).exists()
+    control = b.store / ns / "_control"
+    assert [f.name for f in (control / old).iterdir()] == ["stop.json"]
+    await b.remove(key)
+    assert [f.name for f in control.iterdir() if f.name != "probe"] == []
 
 
 async def test_a_stray_config_map_of_ours_is_swept_and_a_foreign_one_is_not(b: Bench) -> None:

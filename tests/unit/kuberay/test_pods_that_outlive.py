@@ -143,10 +143,28 @@ def now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: NOW)
 
 
-async def test_a_first_attempt_looks_at_no_pods(serve: Serve) -> None:
-    kube, api = serve(World())
-    await runtime(kube).submit(launch())
-    assert api.calls == [("GET", PROFILE), ("POST", JOBS)]
+BEFORE: list[tuple[str, World, str]] = [
+    ("nothing was ever started", World(), ""),
+    ("a pod of an earlier Run is in its grace period", World(pods=(pod("papers-0-a3-x", gone_by=20),)), "papers-0-a3-x-head"),
+    ("an earlier Run's node is cut off", World(pods=(pod("papers-0-a3-x", gone_by=-59),)), "papers-0-a3-x-head"),
+    ("the fence deadline of that has passed", World(pods=(pod("papers-0-a3-x", gone_by=-61),)), ""),
+    ("the pods of an earlier Run have ended", World(pods=(pod("papers-0-a3-x", phase="Succeeded"),)), ""),
+    ("the pods are its own, after a crash", World(pods=(pod("papers-1-a1-x"),)), ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("world", "told"), [r[1:] for r in BEFORE], ids=[r[0] for r in BEFORE])
+async def test_a_first_attempt_waits_for_every_run_of_the_object(serve: Serve, world: World, told: str) -> None:
+    kube, api = serve(world)
+    if told:
+        with pytest.raises(DependencyError, match=told) as waits:
+            await runtime(kube).submit(launch())
+        assert waits.value.reason is Reason.TERMINATING
+        assert api.calls == [("GET", PODS)]
+    else:
+        await runtime(kube).submit(launch())
+        assert api.calls == [("GET", PODS), ("GET", PROFILE), ("POST", JOBS)]
+    assert api.selectors == ["gradatim.dev/owner=u"]
 
 
 async def test_the_rayjob_of_the_attempt_before_is_removed_first(serve: Serve) -> None:

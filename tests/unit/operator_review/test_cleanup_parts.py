@@ -81,7 +81,11 @@ class World:
             assert (namespace, path) == ("team", within)
             self._answer("artifactStore", path)
 
-        return SimpleNamespace(delete=delete)
+        async def read(path: str, limit: int) -> bytes:
+            assert (path, limit > 0) == ("_control/object-u/stopped.json", True)
+            return b'["docs-0123456789", "another-0123456789", "docs-two-0123456789", 7]'
+
+        return SimpleNamespace(delete=delete, read=read)
 
     async def set_finalizers(self, _: Any, __: Body, left: list[str]) -> None:
         """Take the finalizer off."""
@@ -107,7 +111,7 @@ class World:
         return await cleanup.finalize(context, KEY, body, identity=IDENTITY, run=RUN, alias="Nt", now=now)
 
 
-REST = ["Nt", "G1", "_control/docs-1", "ragindex/docs/u"]
+REST = ["Nt", "G1", "_control/docs-1", "_control/docs-0123456789", "_control/object-u", "ragindex/docs/u"]
 
 
 async def test_with_everything_there_it_is_done_in_one_step() -> None:

@@ -2,7 +2,7 @@
 
 Built by `opened` for one object at a time. A RayJob is created once and never changed: KubeRay passes no change on, and `suspend` is Kueue's.
 It is deleted in the foreground, so that it is seen until its RayCluster is gone; the pods have been told to end then, and may take their grace
-period. An attempt after the first is therefore created only once no pod of an earlier one may still be running.
+period. An attempt is therefore created only once no pod of an earlier one of the object may still be running, whichever Run that was of.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from pydantic import ValidationError
 
 from gradatim.api.computeprofile import ComputeProfile
-from gradatim.api.meta import LABEL_RUN
+from gradatim.api.meta import LABEL_OWNER
 from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig
 from gradatim.operator import clock
@@ -140,9 +140,10 @@ class KubeRay:
         return 0.0
 
     async def _clear_the_way(self, launch: Launch) -> None:
-        """Remove the RayJobs of earlier attempts. Raises `DependencyError` while anything of them may still write to the Run's folder.
+        """Remove the RayJobs of the Run's earlier attempts. Raises `DependencyError` while a pod of any attempt of the object may still write.
 
-        A RayJob that does not go is held by pods on a node that is gone, or by KubeRay being away: its pods decide then.
+        A RayJob that does not go is held by pods on a node that is gone, or by KubeRay being away: its pods decide then. Pods of earlier
+        Runs count too: what serves may be shared between Runs, and their RayJobs have been removed before.
         """
         for name in launch.earlier:
             job = await self._get(name)
@@ -153,11 +154,8 @@ class KubeRay:
                 job = await self._get(name)
             if job is not None and since(job["metadata"].get("deletionTimestamp"), clock.now()) < self._fence:
                 raise _in_the_way(f"attempt {name} is being removed before the next one starts")
-        if not launch.earlier:
-            return
-        run = RunConfig.model_validate_json(launch.config_json).run
         try:
-            pods = self._kube.pages(PODS, self._tenant.namespace, labels=f"{LABEL_RUN}={run}")
+            pods = self._kube.pages(PODS, self._tenant.namespace, labels=f"{LABEL_OWNER}={self._tenant.uid}")
             found = [pod async for page in pods for pod in page]
         except KubeError as error:
             raise _fault(error) from error
