@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from gradatim.api.common import Compute
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.reasons import ConditionType, Reason
-from gradatim.api.runstatus import StoreIdentity
+from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator.conditions import find
 from gradatim.operator.runs.lifecycle import Block
 
@@ -46,17 +46,21 @@ def same_stores(known: StoreIdentity, new: StoreIdentity) -> bool:
     )
 
 
-def identity_now(known: StoreIdentity | None, profile: ComputeProfile | None, *, active: bool) -> StoreIdentity | None:
+def identity_now(
+    known: StoreIdentity | None, profile: ComputeProfile | None, run: RunStatus | None
+) -> StoreIdentity | None:
     """Return what an object uses in this pass: its own identity, with what its profile says anew about the same stores.
 
-    New credentials count at once; another Ray cluster counts once no Run is active on the old one.
+    New credentials count at once; another Ray cluster counts once no Run is active on the old one. RayJobs outlive their Run, so that KubeRay
+    is asked about what it ran until the next Run starts.
     """
     if known is None or profile is None:
         return identity_of(profile) if known is None and profile is not None else known
     new = identity_of(profile)
     if profile.metadata.name != known.profile or not same_stores(known, new):
         return known
-    if active and (new.runtime_type, new.runtime_address) != (known.runtime_type, known.runtime_address):
+    holds = run is not None and (not run.done or known.runtime_type == "kuberay")
+    if holds and (new.runtime_type, new.runtime_address) != (known.runtime_type, known.runtime_address):
         kept = ("runtime_type", "runtime_address", "runtime_secret")
         new = new.model_copy(update={name: getattr(known, name) for name in kept})
     return new

@@ -10,7 +10,7 @@ import pytest
 from gradatim.api.common import Compute
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.dataset import DatasetStatus
-from gradatim.api.runstatus import StoreIdentity
+from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator.naming import alias_name, event_name, run_name, short_hash, version_label
 from gradatim.operator.profiles import blocked_by, identity_now, identity_of, same_stores, usable
 from gradatim.operator.settings import RunSettings, Settings, SettingsError, load
@@ -138,25 +138,33 @@ def test_which_priorities_a_profile_allows(given: ComputeProfile, priority: str 
 
 MOVED = profile(runtime={"type": "rayCluster", "rayCluster": {"address": "http://new", "operatorSecretName": "ray"}})
 ROTATED = profile(artifactStore={"root": "file:///s/{namespace}/", "operatorSecretName": "files-2"})
-IDENTITIES: list[tuple[str, StoreIdentity | None, ComputeProfile | None, bool, StoreIdentity | None]] = [
-    ("nothing is known yet", None, None, False, None),
-    ("the first profile gives it", None, profile(), False, HOME),
-    ("a profile that is gone leaves it", HOME, None, False, HOME),
-    ("another profile does not change it", HOME, profile("other"), False, HOME),
-    ("other stores do not change it", HOME, profile(**ELSEWHERE), False, HOME),
-    ("new credentials count at once", HOME, ROTATED, True, HOME.model_copy(update={"artifact_secret": "files-2"})),
-    ("another Ray cluster does not count during a Run", HOME, MOVED, True, HOME),
-    ("and does between two", HOME, MOVED, False, identity_of(MOVED)),
+PODS = HOME.model_copy(update={"runtime_type": "kuberay", "runtime_address": None, "runtime_secret": None})
+ACTIVE = RunStatus(name="r", trigger="generation")
+ENDED = ACTIVE.model_copy(update={"done": True})
+PODS_ROTATED = PODS.model_copy(update={"artifact_secret": "files-2"})
+IDENTITIES: list[tuple[str, StoreIdentity | None, ComputeProfile | None, RunStatus | None, StoreIdentity | None]] = [
+    ("nothing is known yet", None, None, None, None),
+    ("the first profile gives it", None, profile(), None, HOME),
+    ("a profile that is gone leaves it", HOME, None, ENDED, HOME),
+    ("another profile does not change it", HOME, profile("other"), ENDED, HOME),
+    ("other stores do not change it", HOME, profile(**ELSEWHERE), ENDED, HOME),
+    ("new credentials count at once", HOME, ROTATED, ACTIVE, HOME.model_copy(update={"artifact_secret": "files-2"})),
+    ("another Ray cluster does not count during a Run", HOME, MOVED, ACTIVE, HOME),
+    ("and does between two, since the old one may be gone for good", HOME, MOVED, ENDED, identity_of(MOVED)),
+    ("what KubeRay runs is KubeRay's", PODS, profile(), ACTIVE, PODS),
+    ("and so is what it ran", PODS, profile(), ENDED, PODS),
+    ("with new credentials for its stores", PODS, ROTATED, ENDED, PODS_ROTATED),
+    ("KubeRay that ran nothing is left at once", PODS, profile(), None, HOME),
 ]
 
 
 @pytest.mark.parametrize(
-    ("known", "given", "active", "expected"), [c[1:] for c in IDENTITIES], ids=[c[0] for c in IDENTITIES]
+    ("known", "given", "run", "expected"), [c[1:] for c in IDENTITIES], ids=[c[0] for c in IDENTITIES]
 )
 def test_where_things_are(
-    known: StoreIdentity | None, given: ComputeProfile | None, active: bool, expected: StoreIdentity | None
+    known: StoreIdentity | None, given: ComputeProfile | None, run: RunStatus | None, expected: StoreIdentity | None
 ) -> None:
-    assert identity_now(known, given, active=active) == expected
+    assert identity_now(known, given, run) == expected
 
 
 def test_stores_are_the_same_by_address_alone() -> None:

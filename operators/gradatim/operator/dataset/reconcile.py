@@ -57,7 +57,7 @@ async def _pass(
     context.dependents.update(key, running.reads(key, profile_name, refs(dataset)))
     around = await observing.surrounding(context.kube, key.namespace, profile_name, refs(dataset), [spec.validation])
     active = known.run is not None and not known.run.done
-    identity = identity_now(known.store, around.profile, active=active)
+    identity = identity_now(known.store, around.profile, known.run)
     evidence = Evidence()
     if active and known.run is not None and identity is not None:
         held = await observing.frozen(context.kube, key.namespace, dataset.metadata.uid or "", known.run)

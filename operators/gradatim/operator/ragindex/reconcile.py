@@ -70,7 +70,7 @@ async def _pass(
     context.dependents.update(key, running.reads(key, profile_name, refs(index)))
     around = await observing.surrounding(context.kube, key.namespace, profile_name, refs(index), [spec.validation])
     active = known.run is not None and not known.run.done
-    identity = identity_now(known.store, around.profile, active=active)
+    identity = identity_now(known.store, around.profile, known.run)
     alias = _alias(key, body)
     evidence = Evidence()
     if active and known.run is not None and identity is not None:
