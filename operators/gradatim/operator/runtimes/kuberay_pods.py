@@ -1,6 +1,6 @@
 """Which pods of an attempt may still be running, and which lie on a node that nobody hears of.
 
-Used by `kuberay` before it starts an attempt after another one, and by `kuberay_status`. Pure. The API server keeps a pod until its kubelet
+Used by `kuberay` before it starts an attempt, and by `kuberay_status`. Pure. The API server keeps a pod until its kubelet
 has confirmed the end; a node that is gone never does, so that there is a deadline after which the pod counts as ended.
 """
 
