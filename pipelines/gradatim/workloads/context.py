@@ -53,7 +53,7 @@ class RunContext:
         self.deadline = time.monotonic() + config.deadline_seconds
         self.stop_reason = ""
         self.superseded = ""
-        self._process = 1
+        self._process: int | None = None
         self._looked = time.monotonic()
         self.on_overrun: Callable[[], None] | None = None
         self._tracker = Tracker(STAGES.get(config.workload, {}), words=WORDS.get(config.workload, {}))
@@ -64,10 +64,6 @@ class RunContext:
         self._polled = -STOP_POLL_SECONDS
 
     def __enter__(self) -> Self:
-        try:
-            self._process = next_process(self.store, self.config)
-        except STORE_FAULTS as error:
-            log.warning("cannot read who worked on this attempt before: %s", type(error).__name__)
         self.look_for_takeover()
         self._write_progress()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -149,7 +145,7 @@ class RunContext:
         if self.superseded:
             return True
         try:
-            self.superseded = taken_over(self.store, self.config, self._process)
+            self.superseded = taken_over(self.store, self.config, self._number())
         except STORE_FAULTS as error:
             log.warning("cannot look for a later attempt: %s", type(error).__name__)
         if self.superseded:
@@ -252,6 +248,15 @@ class RunContext:
         outputs: Sequence[Any] = [output for output in (found.dataset, found.index) if output is not None]
         return all(self.store.list(self.store.path_of(output.uri)) for output in outputs)
 
+    def _number(self) -> int:
+        """Return which process of the attempt this is, asking the store until it has answered once. Raises STORE_FAULTS.
+
+        A guess would be too low after an earlier process, whose document would then look like a takeover.
+        """
+        if self._process is None:
+            self._process = next_process(self.store, self.config)
+        return self._process
+
     def _beat(self) -> None:
         while not self._closing.is_set():
             self._wake.wait(HEARTBEAT_SECONDS)
@@ -270,8 +275,10 @@ class RunContext:
             return  # it is the other process's now
         with self._lock:
             progress = self._tracker.progress(time.monotonic(), timestamp())
-        document = ProgressDocument(stamp=self.stamp, heartbeat=timestamp(), progress=progress, process=self._process)
         try:
+            document = ProgressDocument(
+                stamp=self.stamp, heartbeat=timestamp(), progress=progress, process=self._number()
+            )
             self.store.write(
                 f"{self.config.attempt_path}/progress.json",
                 document.model_dump_json(by_alias=True, exclude_none=True).encode(),

@@ -7,6 +7,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -15,7 +16,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import IndexInputs, RunConfig, RunObject, StoreConfig, VectorStoreConfig
 from gradatim.api.runstatus import Failure
 from gradatim.rag.model import Document, RecognisedPage
-from gradatim.rag.ocr import engine
+from gradatim.rag.ocr import PageText, Pixels, engine
 from gradatim.rag.parse import ParseOptions
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.executor import Place
@@ -100,6 +101,27 @@ def test_a_worker_has_an_engine_where_the_run_has_one(tmp_path: Path) -> None:
         worker = Worker(Recipe(settings, ModelAt(tmp_path, "", "sha256:m", ()), "sha256:e"), Place())
         assert (worker.ocr is not None) == asked
         assert worker.ocr is None or worker.ocr.engine.identity == settings.parse.ocr
+
+
+@pytest.mark.parametrize(("place", "used"), [(3, 3), (64, 8)], ids=["what the worker has", "eight of many"])
+def test_a_worker_reads_pages_with_its_own_threads_and_eight_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, used: int
+) -> None:
+    given: list[int] = []
+
+    class Models:
+        def __init__(self, threads: int) -> None:
+            given.append(threads)
+
+        def read(self, image: Pixels) -> PageText:
+            return PageText("")
+
+    monkeypatch.setattr(engine, "_Models", Models)
+    settings = settings_of(config(parsing={"ocr": True}))[1]
+    worker = Worker(Recipe(settings, ModelAt(tmp_path, "", "sha256:m", ()), "sha256:e"), Place(threads=place))
+    assert worker.ocr is not None
+    worker.ocr.engine.read(np.zeros((2, 2, 3), np.uint8))
+    assert given == [used]
 
 
 def document(pages: tuple[RecognisedPage, ...] = PAGES) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import closing
@@ -122,6 +123,21 @@ def test_the_longest_unused_goes_when_there_are_too_many_and_what_is_in_use_stay
         cache.get(models[1], driver).close()
         cache.get(models[2], driver).close()
         assert [(tmp_path / "cache" / m.digest).is_dir() for m in models] == [True, False, True]
+
+
+def test_what_a_killed_worker_left_goes_with_the_next_copy_and_a_copy_under_way_stays(tmp_path: Path) -> None:
+    root = tmp_path / "cache"
+    root.mkdir(mode=0o700)
+    for name in ("left", "busy"):
+        (root / f"{name}.lock").touch()
+        (root / f"{name}.part" / "1_Pooling").mkdir(parents=True)
+        (root / f"{name}.part" / "model.safetensors").write_text("wei")
+    wanted = model(tmp_path / "m")
+    with (root / "busy.lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        NodeCache(root, "n2").get(wanted, Driver()).close()
+    assert sorted(file.name for file in root.iterdir() if file.is_dir()) == sorted(["busy.part", wanted.digest])
+    assert (root / "busy.part" / "model.safetensors").is_file()
 
 
 def test_a_full_disk_is_said_with_node_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

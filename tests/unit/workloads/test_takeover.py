@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from tests.support.workload_runs import DatasetRun
 
-from gradatim.api.run import ProgressDocument, Stamp
+from gradatim.api.run import ProgressDocument, RunConfig, Stamp
 from gradatim.api.runstatus import Progress
 from gradatim.workloads import context as contexts
 from gradatim.workloads.__main__ import ResultWriter, attempt
 from gradatim.workloads.context import timestamp
 from gradatim.workloads.errors import StopRequested
+from gradatim.workloads.store import ArtifactStore
 from gradatim.workloads.takeover import next_process, taken_over
 
 AFTER = "attempt 2 of this Run has begun"
@@ -131,6 +132,28 @@ def test_a_store_that_does_not_answer_takes_nothing_over(run: DatasetRun, monkey
         assert not context.look_for_takeover()
         context.check_stop()
     assert ResultWriter(context).write(context.result("Succeeded"))
+
+
+@pytest.mark.parametrize("faults", [1, 2, 3], ids=["the first look", "its progress too", "the next look too"])
+def test_a_store_that_fails_at_the_start_leaves_the_number_open_until_it_answers(
+    run: DatasetRun, monkeypatch: pytest.MonkeyPatch, faults: int
+) -> None:
+    left = [OSError("away")] * faults
+
+    def fails_first(store: ArtifactStore, config: RunConfig) -> int:
+        if left:
+            raise left.pop()
+        return next_process(store, config)
+
+    monkeypatch.setattr(contexts, "next_process", fails_first)
+    begin(run, 4)  # an earlier process of the attempt, which is gone
+    context = run.context()
+    with context:
+        assert progress(run).process == (5 if faults == 1 else 4)
+        assert not context.look_for_takeover()
+        context.check_stop()
+    assert ResultWriter(context).write(context.result("Succeeded"))
+    assert (written(run), progress(run).process) == (True, 5)
 
 
 def test_what_an_earlier_release_wrote_counts_as_the_process_before(run: DatasetRun) -> None:

@@ -162,7 +162,7 @@ class Engine:
     """An engine whose models are loaded with the first page: most builds have no scan that is new."""
 
     def __init__(self, threads: int | None = None) -> None:
-        """Find the engine. Raises OcrUnavailable."""
+        """Find the engine, to use `threads` or `usable_threads`, eight at most. Raises OcrUnavailable."""
         self._threads = threads
         self._models: _Models | None = None
         self._identity = identity()
@@ -180,7 +180,7 @@ class Engine:
     def read(self, image: Pixels) -> PageText:
         """Return the text of a page in reading order. Raises OcrError."""
         if self._models is None:
-            self._models = _Models(self._threads or usable_threads())
+            self._models = _Models(min(self._threads or usable_threads(), MAX_THREADS))
         return self._models.read(image)
 
 

@@ -1,6 +1,6 @@
 """What the stages of one build share: context, settings, digests, previous version, workers, checkpoints.
 
-Made by `run` after resolving; the stages read it and never change it.
+Made by `build_index` after resolving; the stages read it and never change it.
 """
 
 from __future__ import annotations

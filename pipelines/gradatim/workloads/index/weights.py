@@ -142,7 +142,14 @@ class NodeCache:
             raise EncoderError(text)
 
     def _make_room(self, model: ModelAt) -> None:
-        """Remove models that nobody uses, longest unused first, while there is too much or the disk too full."""
+        """Remove models that nobody uses, longest unused first, while there is too much or the disk too full.
+
+        What a killed worker left of a copy goes in any case: nobody can use it, and its model may never be wanted again.
+        """
+        for partial in self.root.glob("*.part"):
+            with _unused(partial.with_suffix(".lock")) as unused:
+                if unused:
+                    shutil.rmtree(partial, ignore_errors=True)
         locks = sorted(self.root.glob("*.lock"), key=lambda lock: lock.stat().st_mtime)
         others = [lock.with_suffix("") for lock in locks if lock.stem != model.digest and lock.with_suffix("").is_dir()]
         sizes = {folder: sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) for folder in others}
