@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_RUN, MANAGER
 from gradatim.api.reasons import Reason
-from gradatim.api.run import RunConfig, StopRequest, attempt_name, control_path
+from gradatim.api.run import RunConfig, StopRequest, attempt_json, attempt_name, control_path
 from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator.clock import now, rfc3339
 from gradatim.operator.edges import Edges
@@ -119,12 +119,11 @@ async def forget_stop(store: ArtifactStore, run: str) -> None:
 
 def launch(run: RunStatus, config: RunConfig, number: int) -> Launch:
     """Return what the runtime gets for one attempt. Pure."""
-    attempt = config.model_copy(update={"attempt": number})
     spec = config.dataset or config.index
     return Launch(
         name=attempt_name(run.name, number),
         namespace=config.object.namespace,
-        config_json=attempt.model_dump_json(by_alias=True, exclude_none=True),
+        config_json=attempt_json(config, number),
         config_digest=config.digest,
         uid=config.object.uid,
         workers=1 if spec is None else spec.compute.workers,
