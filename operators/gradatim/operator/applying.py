@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_RUN, MANAGER
 from gradatim.api.reasons import Reason
-from gradatim.api.run import RunConfig, attempt_name
+from gradatim.api.run import RunConfig, attempt_json, attempt_name
 from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator.controls import forget_stop, keep_stopped, request_stop
 from gradatim.operator.edges import Edges
@@ -111,12 +111,11 @@ async def take(
 
 def launch(run: RunStatus, config: RunConfig, number: int) -> Launch:
     """Return what the runtime gets for one attempt. Pure."""
-    attempt = config.model_copy(update={"attempt": number})
     spec = config.dataset or config.index
     return Launch(
         name=attempt_name(run.name, number),
         namespace=config.object.namespace,
-        config_json=attempt.model_dump_json(by_alias=True, exclude_none=True),
+        config_json=attempt_json(config, number),
         config_digest=config.digest,
         uid=config.object.uid,
         workers=1 if spec is None else spec.compute.workers,

@@ -23,7 +23,7 @@ from types import FrameType
 from pydantic import ValidationError
 
 from gradatim.api.reasons import Reason
-from gradatim.api.run import CONFIG_ENV, RunConfig, RunResult, config_digest, unpacked
+from gradatim.api.run import CONFIG_ENV, RunConfig, RunResult, is_sealed, unpacked
 from gradatim.api.runstatus import Failure
 from gradatim.workloads.context import STORE_FAULTS, RunContext
 from gradatim.workloads.errors import SecretError, StopRequested, StoreError, WorkloadError, classify, shorten
@@ -144,7 +144,7 @@ def _guarded(ctx: RunContext) -> RunResult:
 
 def _run(ctx: RunContext) -> RunResult:
     config = ctx.config
-    if config.digest != config_digest(config):
+    if not is_sealed(config):
         text = "the run config does not match its digest: it was changed on the way; delete the Run's ConfigMap"
         raise WorkloadError(Failure.USER, Reason.INVALID_SPEC, text)
     ctx.check_stop()

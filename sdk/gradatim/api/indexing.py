@@ -17,8 +17,10 @@ from gradatim.api.common import ModelRef
 class Parsing(ApiModel):
     """How files become text."""
 
-    ocr: Flag = Field(
-        default=False, description="Recognise the text of pages without a text layer, and of png, jpeg and tiff files."
+    # Without a default: it would stand in the frozen inputs of every Run, which images of the release before refuse.
+    ocr: Flag | None = Field(
+        default=None,
+        description="Recognise the text of pages without a text layer, and of png, jpeg and tiff files; absent means no.",
     )
     tables: Literal["markdown", "text"] = Field(default="markdown", description="How tables are written down.")
     max_pages: Annotated[int, Field(ge=1, le=100_000, strict=True)] = Field(

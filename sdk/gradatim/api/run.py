@@ -167,6 +167,24 @@ def document_digest(document: Mapping[str, Any]) -> str:
     return canonical_digest({k: v for k, v in document.items() if k not in {"attempt", "digest"}})
 
 
+def given(config: RunConfig) -> dict[str, Any]:
+    """Return a config that was read as the document that it was read from: without defaults that only this release has."""
+    return config.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+
+def is_sealed(config: RunConfig) -> bool:
+    """Return whether the digest is that of the content, be it made here or read from what a release with other defaults has frozen."""
+    return config.digest in {config_digest(config), document_digest(given(config))}
+
+
+def attempt_json(config: RunConfig, number: int) -> str:
+    """Return what an attempt is handed: the inputs as they were frozen, with its number."""
+    attempt = config.model_copy(update={"attempt": number})
+    if document_digest(document := given(attempt)) == config.digest:
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return attempt.model_dump_json(by_alias=True, exclude_none=True)
+
+
 def packed(config_json: str, limit: int) -> str:
     """Return the config as an environment variable can carry it: as it is up to `limit` characters, compressed above.
 

@@ -91,7 +91,8 @@ class Attempt(ReadModel):
 class RunCost(ReadModel):
     """What the attempts of a Run held, and what that cost at the prices of the profile when it ended. No bill: pods outlive attempts.
 
-    Time counts from when the runtime first knew an attempt to its end, without time in queues; on a standing cluster a worker is a CPU.
+    Time counts from when the runtime first knew an attempt to its end, without time in queues; on a standing cluster a worker is a CPU. Sizes
+    are those that the profile gives pods when the Run ends. Absent where status no longer names every attempt.
     """
 
     amount: Annotated[str, Field(max_length=32)] = Field(description="Hours times prices.")

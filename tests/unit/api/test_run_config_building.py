@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,13 +26,18 @@ from gradatim.api.run import (
     IndexInputs,
     PreviousVersion,
     ResolvedDataset,
+    RunConfig,
     RunObject,
     StoreConfig,
     SuiteDocument,
     VectorStoreConfig,
+    attempt_json,
     config_digest,
+    document_digest,
+    is_sealed,
 )
 
+FIRST_RELEASE = Path(__file__).parents[2] / "data" / "objects_v1alpha1_first_release.json"
 UID = "3f2a9c01-77de-4b7c-9d54-2f1f5a1e0c11"
 DIGEST = "sha256:" + "a" * 64
 TICKETS = ResolvedDataset(name="tickets", digest=DIGEST, uri="file:///s/tickets/")
@@ -145,3 +154,34 @@ def test_the_store_root_is_filled_in_and_ends_with_a_slash() -> None:
 
 def test_a_collection_prefix_is_ten_digits_of_the_hashed_uid() -> None:
     assert collection_prefix(UID) == "Gf84025a1eb_"
+
+
+def frozen_by_the_first_release(kind: str) -> dict[str, Any]:
+    """Return the frozen inputs of a Run that was under way when the first release was replaced, sealed."""
+    text = json.loads(FIRST_RELEASE.read_text())[kind]["configMap"]["data"]["config.json"]
+    names = {"NS": "ns", "UID": UID, "PROFILE": "default", "STORE": "/s", "PREFIX": collection_prefix(UID)}
+    for name, value in names.items():
+        text = text.replace(f"@{name}@", value)
+    document: dict[str, Any] = json.loads(re.sub("@[A-Z]+@", "http://127.0.0.1:1", text))
+    return document | {"digest": document_digest(document)}
+
+
+@pytest.mark.parametrize("kind", ["Dataset", "RAGIndex"])
+def test_what_the_first_release_froze_is_taken_and_handed_over_as_it_is(kind: str) -> None:
+    document = frozen_by_the_first_release(kind)
+    config = RunConfig.model_validate_json(json.dumps(document), strict=True)
+    assert is_sealed(config)
+    assert not is_sealed(config.model_copy(update={"deadline_seconds": 7}))
+    assert json.loads(attempt_json(config, 3)) == document | {"attempt": 3}
+    # Images of the release before run what this one freezes: nothing that was not asked for may stand in it.
+    assert config_digest(config) == document_digest(document)
+
+
+def test_another_release_s_defaults_break_no_seal() -> None:
+    document = frozen_by_the_first_release("RAGIndex")
+    del document["index"]["parsing"]["maxPages"]  # stands for a field that this release alone has
+    document["digest"] = document_digest(document)
+    config = RunConfig.model_validate_json(json.dumps(document), strict=True)
+    assert config_digest(config) != config.digest
+    assert is_sealed(config)
+    assert json.loads(attempt_json(config, 2)) == document | {"attempt": 2}

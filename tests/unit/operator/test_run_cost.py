@@ -100,8 +100,24 @@ def run(*, done: bool, name: str = "run-1") -> RunStatus:
     return RunStatus(name=name, trigger="generation", done=done, attempts=[attempt("10:00", "11:00")])
 
 
-def with_prices() -> ComputeProfile:
-    return PROFILE.model_copy(update={"spec": PROFILE.spec.model_copy(update={"pricing": PRICES})})
+def forgetful() -> RunStatus:
+    """Return a Run whose first attempts status has no room for."""
+    late = attempt("10:00", "11:00").model_copy(update={"number": 2})
+    return run(done=True).model_copy(update={"attempts": [late]})
+
+
+def with_prices(prices: Pricing = PRICES) -> ComputeProfile:
+    return PROFILE.model_copy(update={"spec": PROFILE.spec.model_copy(update={"pricing": prices})})
+
+
+ABSURD = Pricing(cpu_hour="9" * 20, accelerator_hour="0." + "9" * 18, currency="EUR")
+HUGE = with_prices(ABSURD).model_copy(
+    update={
+        "spec": with_prices(ABSURD).spec.model_copy(
+            update={"runtime": Runtime.model_validate(pods(worker={"resources": {"cpu": "9" * 15}}))}
+        )
+    }
+)
 
 
 CONFIG = frozen_inputs(index_world(), run(done=False), force=False)
@@ -113,6 +129,8 @@ WRITTEN: list[tuple[str, RunStatus | None, RunStatus | None, ComputeProfile | No
     ("not without a Run", None, None, with_prices(), CONFIG, None),
     ("not without the profile", run(done=False), run(done=True), None, CONFIG, None),
     ("not without its inputs", run(done=False), run(done=True), with_prices(), None, None),
+    ("not where attempts are forgotten", run(done=False), forgetful(), with_prices(), CONFIG, None),
+    ("not where no figure can hold it", run(done=False), run(done=True), HUGE, CONFIG, None),
     ("not without prices", run(done=False), run(done=True), PROFILE, CONFIG, None),
 ]
 

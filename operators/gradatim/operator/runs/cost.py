@@ -39,7 +39,12 @@ def priced(
     spec = None if config is None else config.dataset or config.index
     if run is None or not ends or profile is None or spec is None:
         return decision
-    found = cost(run.attempts, held(profile.spec.runtime, spec.compute.workers), profile.spec.pricing)
+    if run.attempts and run.attempts[0].number > 1:
+        return decision  # status has forgotten the first ones, and with them what they held
+    try:
+        found = cost(run.attempts, held(profile.spec.runtime, spec.compute.workers), profile.spec.pricing)
+    except ArithmeticError:  # prices and sizes that no figure can hold
+        return decision
     if found is None:
         return decision
     step = dataclasses.replace(decision.step, run=run.model_copy(update={"cost": found}))

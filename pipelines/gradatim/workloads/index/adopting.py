@@ -57,7 +57,8 @@ class Adopted:
             found += sum(key in self.library for key in keys)
         if not found:
             raise _failed(
-                f"none of the chunks has a vector among those of {self.uid}: sources or chunking are others now; {_WAY_OUT}"
+                f"none of the chunks has a vector among those of {self.uid}: the sources, the chunking or the release that cuts "
+                f"are others now; {_WAY_OUT}"
             )
         return found
 
