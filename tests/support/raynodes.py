@@ -33,6 +33,13 @@ from gradatim.platform import Component, PlatformState, UpOptions, up
 from gradatim.workloads.store import ArtifactStore
 
 WORKER = "GradatimWorker"
+# Ray takes loopback for the address of a single machine: it refuses to join there, or joins by another address, on which no head listens.
+JOIN = """
+from ray._private import services
+from ray.scripts import scripts
+services.resolve_ip_for_localhost = lambda host: host
+scripts.main()
+"""
 
 
 @dataclass
@@ -77,8 +84,8 @@ class RayNodes:
         self.tmp.mkdir(parents=True, exist_ok=True)
         argv = [
             sys.executable,
-            "-m",
-            "ray.scripts.scripts",
+            "-c",
+            JOIN,
             "start",
             f"--address=127.0.0.1:{self.state.ports['ray-gcs']}",
         ]
@@ -90,7 +97,7 @@ class RayNodes:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.state.ray_token),
         }
-        env |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+        env |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "RAY_USAGE_STATS_ENABLED": "0"}
         before = self._alive()
         with (self.folder / "second.log").open("ab") as log:
             self.second = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
@@ -213,8 +220,9 @@ class Attempt:
         return [t for t in found if t["name"].startswith(f"{WORKER}.{method}") and t["name"] != f"{WORKER}.start"]
 
     def worked(self, method: str = "") -> dict[int, int]:
-        """Return how many calls each worker process finished."""
-        return Counter(task["worker_pid"] for task in self.calls(method) if task["state"] == "FINISHED")
+        """Return how many calls each worker process finished, as far as Ray knows by which."""
+        finished = (task["worker_pid"] for task in self.calls(method) if task["state"] == "FINISHED")
+        return Counter(pid for pid in finished if pid is not None)
 
 
 def kill(pid: int) -> None:

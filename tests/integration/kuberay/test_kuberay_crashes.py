@@ -16,6 +16,7 @@ from tests.support.operator import truth
 
 from gradatim.platform import PlatformState
 
+LIFE = 240  # seconds: dozens of lives share one operator, and all wait until the last has come to its point
 POINTS = [("POST", "rayjobs", "", "before"), ("POST", "rayjobs", "", "after"), ("PUT", "datasets", "status", "before")]
 
 
@@ -87,12 +88,12 @@ class Life(Crashing):
         """Live it."""
         player.fails.add(self.ns)
         key = await k.dataset(self.ns)
-        await k.watcher.until(key, lambda o: _ready(o, 1), "ready")
+        await k.watcher.until(key, lambda o: _ready(o, 1), "ready", LIFE)
         player.content[self.ns] = "2"
         await k.cluster.merge(*key, {"spec": {"columns": {"text": "body"}}})
-        self.last = await k.watcher.until(key, lambda o: _ready(o, 2), "renewed")
+        self.last = await k.watcher.until(key, lambda o: _ready(o, 2), "renewed", LIFE)
         await k.cluster.delete(*key)
-        await k.watcher.until_gone(key)
+        await k.watcher.until_gone(key, LIFE)
         await k.until_no_job(self.ns)
         self.ended = True
 
