@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from tests.support.faultproxy import Answer, Call, Cut, Proxy
 from tests.support.operator import Body, Operator
 
-HOLD_SECONDS = 90
+HOLD_SECONDS = 180
 
 
 @dataclass

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.raynodes import Attempt, RayNodes, gone, kill
+from tests.support.raynodes import Attempt, RayNodes
 from tests.support.workload_runs import DatasetRun
 
 from gradatim.api.reasons import Reason
@@ -85,63 +84,6 @@ async def test_workers_on_two_nodes_give_what_one_gives(
     assert places["BadParquet"].startswith("data:broken.parquet: ")
     assert places["BadJson"].startswith(f"data:0.jsonl:{ROWS + 1}: ")
     assert places["expect_column_value_lengths_to_be_between(text)"].startswith("data:0.jsonl:8: ")
-
-
-async def test_a_worker_that_is_killed_changes_nothing_about_the_result(
-    corpus: DatasetRun, alone: Outcome, ray_nodes: RayNodes, tmp_path: Path
-) -> None:
-    run = _shared(corpus, tmp_path)
-    attempt = await _attempt(run, ray_nodes).submit()
-    await attempt.reached("deduplicate")
-    victim, other = attempt.workers()
-    kill(victim)
-    assert await attempt.ended() is Phase.SUCCEEDED, await attempt.log()
-    assert _outcome(run, run.written()) == alone
-    assert "is lost, ActorDiedError" in await attempt.log()
-    worked = attempt.worked()
-    assert len(worked) >= 2
-    assert other in worked
-    assert any("1 of 2 workers at work" in seen.progress.message for seen in attempt.heartbeats)
-    percents = [seen.progress.percent for seen in attempt.heartbeats]
-    assert percents == sorted(percents)
-
-
-async def test_a_driver_that_is_killed_is_followed_by_an_attempt_that_resumes(
-    corpus: DatasetRun, alone: Outcome, ray_nodes: RayNodes, tmp_path: Path
-) -> None:
-    run = _shared(corpus, tmp_path)
-    first = await _attempt(run, ray_nodes).submit()
-    await first.reached("deduplicate")
-    workers = list(first.workers())
-    kill(first.driver())
-    assert await first.ended() is Phase.FAILED
-    assert first.written() is None
-    assert not [path for path in run.store.list(run.config.object_path) if path.endswith("manifest.json")]
-    async with asyncio.timeout(60):
-        while not gone(workers):
-            await asyncio.sleep(0.2)
-    again = run.but(number=2)
-    second = await _attempt(again, ray_nodes).submit()
-    assert await second.ended() is Phase.SUCCEEDED, await second.log()
-    assert _outcome(again, again.written()) == alone
-    assert f"{FILES} files from the cache" in await second.log()
-    assert run.store.list(f"{run.config.run_path}/work") == []
-
-
-async def test_an_attempt_that_is_stopped_says_so_although_ray_has_handlers_of_its_own(
-    corpus: DatasetRun, ray_nodes: RayNodes, tmp_path: Path
-) -> None:
-    run = _shared(corpus, tmp_path)
-    attempt = await _attempt(run, ray_nodes).submit()
-    await attempt.reached("deduplicate")
-    workers = list(attempt.workers())
-    await attempt.stop()
-    assert await attempt.ended() is Phase.STOPPED
-    assert run.written().message == "stopped: signal SIGTERM", await attempt.log()
-    assert run.store.list(f"{run.config.object_path}/versions") == []
-    async with asyncio.timeout(30):
-        while not gone(workers):
-            await asyncio.sleep(0.2)
 
 
 @pytest.mark.parametrize(
