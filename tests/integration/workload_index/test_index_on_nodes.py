@@ -1,4 +1,4 @@
-"""Index builds whose workers live on two nodes: weights that only the driver can fetch, and workers and nodes that are lost."""
+"""Index builds whose workers live on two nodes, with weights that only the driver can fetch; and models that nobody can."""
 
 from __future__ import annotations
 
