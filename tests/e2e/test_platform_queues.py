@@ -74,7 +74,7 @@ def dataset(platform: OnPods, name: str, priority: str | None = None) -> Body:
 
 def message(body: Body, kind: str) -> str:
     """Return the message of a condition."""
-    return next((str(c["message"]) for c in body["status"]["conditions"] if c["type"] == kind), "")
+    return next((str(c["message"]) for c in body["status"].get("conditions", []) if c["type"] == kind), "")
 
 
 def memory_quota(platform: OnPods, amount: str) -> None:
