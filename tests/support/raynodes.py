@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -186,16 +185,6 @@ class Attempt:
                 self.checkpoints.setdefault(kept, set()).add(Path(self.store.full(kept)).stat().st_mtime_ns)
         return found
 
-    async def reached(self, stage: str, step: int = 1, seconds: float = 180) -> None:
-        """Wait until a stage has done some steps, and assert that the attempt goes on."""
-        async with asyncio.timeout(seconds):
-            while True:
-                found = self.look()
-                if found is not None and found.progress.stage == stage and found.progress.step >= step:
-                    return
-                assert self.written() is None, self.written()
-                await asyncio.sleep(0.05)
-
     def written(self) -> RunResult | None:
         """Return its result if it has one."""
         path = f"{self.config.attempt_path}/result.json"
@@ -223,19 +212,6 @@ class Attempt:
         """Return how many calls each worker process finished, as far as Ray knows by which."""
         finished = (task["worker_pid"] for task in self.calls(method) if task["state"] == "FINISHED")
         return Counter(pid for pid in finished if pid is not None)
-
-
-def kill(pid: int) -> None:
-    """Kill one process and see it gone."""
-    process = psutil.Process(pid)
-    process.send_signal(signal.SIGKILL)
-    with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
-        process.wait(20)
-
-
-def gone(pids: list[int]) -> bool:
-    """Tell whether none of the processes runs any longer."""
-    return all(not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids)
 
 
 @pytest.fixture(scope="session")
