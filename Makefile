@@ -8,6 +8,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TOOLS := $(CACHE)/tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := .venv/bin/
+# A compiler beside the tests would take both cores from their deadlines.
+PROGRAMS = $(RUN)python -m tests.support.programs
 # Both cores first; what failed is run once more alone, because tests of deadlines and killed processes share the machine with a dozen servers.
 INTEGRATION = $(RUN)python -m pytest tests/integration -n 2 --dist loadfile || \
   { echo "--- once more, alone: what failed above"; $(RUN)python -m pytest tests/integration --last-failed --last-failed-no-failures none; }
@@ -46,6 +48,7 @@ cluster-down: setup ## Remove what `make cluster-up` started
 
 test: setup ## Run every tier of tests
 	$(RUN)python -m pytest tests/unit
+	$(PROGRAMS)
 	$(INTEGRATION)
 	$(E2E)
 
@@ -53,6 +56,7 @@ test-unit: setup ## Run the unit tests alone
 	$(RUN)python -m pytest tests/unit
 
 test-integration: setup ## Run the tests against real servers
+	$(PROGRAMS)
 	$(INTEGRATION)
 
 test-e2e: setup ## Run the tests on a real single-node cluster (Linux, root)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,11 @@ class RayNodes:
         self.second.wait(30)
         self.second = None
 
+    def second_node(self) -> str:
+        """Return Ray's id of the second node."""
+        nodes = self.listed("nodes", state="ALIVE")
+        return next(str(node["node_id"]) for node in nodes if not node["is_head_node"])
+
     def _alive(self) -> int:
         return sum(node["state"] == "ALIVE" for node in self.listed("nodes"))
 
@@ -185,6 +191,33 @@ class Attempt:
                 self.checkpoints.setdefault(kept, set()).add(Path(self.store.full(kept)).stat().st_mtime_ns)
         return found
 
+    async def caught(self, count: int = 2, seconds: float = 120) -> dict[int, str]:
+        """Freeze its workers as they appear and return their process ids with their nodes: it cannot end meanwhile."""
+        frozen: dict[int, str] = {}
+        async with asyncio.timeout(seconds):
+            while len(frozen) < count:
+                for pid, node in self.workers().items():
+                    if pid not in frozen:
+                        freeze(pid)
+                        frozen[pid] = node
+                assert self.written() is None, self.written()
+        return frozen
+
+    async def half_way(self, first: int, second: int, reached: Callable[[], bool], seconds: float = 180) -> None:
+        """Let the first of two frozen workers go on until something is reached, and freeze it with work in its hands; then let the second go on."""
+        async with asyncio.timeout(seconds):
+            thaw(first)
+            while not reached():
+                assert self.written() is None, self.written()
+                self.look()
+                await asyncio.sleep(0.01)
+            freeze(first)
+            thaw(second)
+            while not self.worked().get(second):
+                assert self.written() is None, self.written()
+                self.look()
+                await asyncio.sleep(0.2)
+
     def written(self) -> RunResult | None:
         """Return its result if it has one."""
         path = f"{self.config.attempt_path}/result.json"
@@ -212,6 +245,34 @@ class Attempt:
         """Return how many calls each worker process finished, as far as Ray knows by which."""
         finished = (task["worker_pid"] for task in self.calls(method) if task["state"] == "FINISHED")
         return Counter(pid for pid in finished if pid is not None)
+
+
+def freeze(pid: int) -> None:
+    """Stop a process in its tracks, as a machine that swaps does."""
+    os.kill(pid, signal.SIGSTOP)
+
+
+def thaw(pid: int) -> None:
+    """Let a frozen process go on."""
+    os.kill(pid, signal.SIGCONT)
+
+
+def kill(pid: int) -> None:
+    """Kill one process and see it gone."""
+    process = psutil.Process(pid)
+    process.send_signal(signal.SIGKILL)
+    with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
+        process.wait(20)
+
+
+async def gone(pids: Iterable[int], seconds: float = 60) -> None:
+    """Wait until none of the processes runs any longer; a frozen one is let go first, for it answers nobody."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            thaw(pid)
+    async with asyncio.timeout(seconds):
+        while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
+            await asyncio.sleep(0.2)
 
 
 @pytest.fixture(scope="session")

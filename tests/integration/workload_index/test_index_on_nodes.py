@@ -1,19 +1,26 @@
-"""Index builds whose workers live on two nodes, with weights that only the driver can fetch; and models that nobody can."""
+"""Index builds whose workers live on two nodes: weights that only the driver can fetch or nobody, and workers and nodes that are lost."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
 import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from pyarrow import fs
-from tests.integration.workload_index.support import Bench, write_corpus
-from tests.integration.workloads.conftest import Site
+from tests.integration.workload_index.support import MODEL, Bench, write_corpus
+from tests.integration.workloads.conftest import Site, serve
 from tests.support.platform import S3Server
-from tests.support.raynodes import Attempt, RayNodes
+from tests.support.raynodes import Attempt, RayNodes, kill
 from tests.support.tinymodel import make_model
 
 from gradatim.api.reasons import Reason
@@ -23,12 +30,53 @@ from gradatim.rag.embed.files import digest
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 TOKEN = "unmistakable-hub-t0ken"
+SMALL_BLOCKS = {"embedding": {"model": {"uri": MODEL}, "batchTokens": 128}}
 TWO = {"compute": {"workers": 2}}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def hub(model: Path) -> Iterator[Site]:
+    """A hub with one gated model, which answers as the real one does."""
+    files = {str(file.relative_to(model)): file.read_bytes() for file in model.rglob("*") if file.is_file()}
+    listed = [{"type": "file", "path": name, "size": len(data), "oid": _oid(data)} for name, data in files.items()]
+    siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        path = handler.path.partition("?")[0]
+        if handler.headers.get("Authorization") != f"Bearer {TOKEN}":
+            _send(handler, 401, b"{}", X_Error_Code="GatedRepo")
+        elif path == f"/api/models/org/tiny/revision/{COMMIT}":
+            _send(handler, 200, json.dumps({"id": "org/tiny", "sha": COMMIT, "siblings": siblings}).encode())
+        elif path == f"/api/models/org/tiny/tree/{COMMIT}":
+            _send(handler, 200, json.dumps(listed).encode(), Content_Type="application/json")
+        elif path.startswith(f"/org/tiny/resolve/{COMMIT}/"):
+            data = files[path.removeprefix(f"/org/tiny/resolve/{COMMIT}/")]
+            _send(handler, 200, data, ETag=f'"{_oid(data)}"', X_Repo_Commit=COMMIT)
+        else:
+            _send(handler, 404, b"{}", X_Error_Code="RepoNotFound")
+
+    with serve() as site:
+        site.routes["/"] = answer
+        yield site
+
+
+def _oid(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
+
+
+def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+    handler.send_response(status)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(body)
 
 
 def _secret(bench: Bench, name: str, host: str, **keys: str) -> None:
@@ -112,6 +160,44 @@ def _same(left: RunResult | None, right: RunResult) -> None:
         assert getattr(left.index, name) == getattr(right.index, name), name
 
 
+def _drive(bench: Bench, nodes: RayNodes, hub: Site, config: RunConfig) -> tuple[int, RunResult]:
+    """Run an attempt whose driver knows this hub."""
+    file = bench.root / f"{config.run}.json"
+    file.write_text(config.model_dump_json(by_alias=True, exclude_none=True))
+    env = {**os.environ, "HF_ENDPOINT": hub.url, "RAY_ADDRESS": f"127.0.0.1:{nodes.state.ports['ray-gcs']}"}
+    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(nodes.state.ray_token)}
+    env |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    argv = [sys.executable, "-m", "gradatim.workloads", "index", "--config", str(file)]
+    with file.with_suffix(".log").open("wb") as log:
+        status = subprocess.run(argv, env=env, stdout=log, stderr=log, timeout=200, check=False).returncode
+    written = bench.store.read(f"{config.attempt_path}/result.json")
+    return status, RunResult.model_validate_json(written)
+
+
+def test_weights_of_a_hub_are_asked_for_once_and_reach_every_node(
+    bench: Bench, ray_nodes: RayNodes, hub: Site, model: Path
+) -> None:
+    _secret(bench, "hub-read", hub.host, token=TOKEN)
+    write_corpus(bench.corpus, count=40)
+    embedding: dict[str, Any] = {"model": {"uri": f"hf://org/tiny@{COMMIT}"}, "batchTokens": 128}
+    status, closed = _drive(bench, ray_nodes, hub, bench.config(run="closed", embedding=embedding, **TWO))
+    assert (status, closed.reason) == (1, Reason.CREDENTIALS_REFUSED.value), closed.message
+    assert closed.message.startswith(f"embedding.model hf://org/tiny@{COMMIT}: cannot be fetched: ")
+    assert "check the Secret named by secretRef" in closed.message
+    embedding["model"] |= {"secretRef": {"name": "hub-read"}}
+    before = {copy: copy.stat().st_ino for copy in _copies(ray_nodes)}
+    status, result = _drive(bench, ray_nodes, hub, bench.config(run="opened", embedding=embedding, **TWO))
+    assert (status, result.outcome) == (0, "Succeeded"), result.message
+    asked = [path for path, headers in hub.seen if path.endswith("/model.safetensors") and "Authorization" in headers]
+    assert len([path for path in asked if "/resolve/" in path]) <= 2, "one question about the file, and the file"
+    after = {copy: copy.stat().st_ino for copy in _copies(ray_nodes)}
+    assert digest(model) in [copy.name for copy in after]
+    assert {copy: after[copy] for copy in before} == before, "a model that is there is not copied again"
+    assert _says(ray_nodes, TOKEN) == []
+    assert TOKEN not in (bench.root / "opened.log").read_text()
+    _same(result, _beside(bench, model))
+
+
 @pytest.mark.parametrize(
     ("uri", "members", "reason", "says"),
     [
@@ -150,3 +236,52 @@ def test_a_dead_hub_is_a_dependency(bench: Bench, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{dead_port}")
     result = bench.run(embedding={"model": {"uri": f"hf://org/tiny@{COMMIT}"}})
     assert (result.failure, result.reason) == ("Dependency", Reason.SOURCE_UNREACHABLE.value), result.message
+
+
+@pytest.fixture
+def undisturbed(bench: Bench) -> RunResult:
+    """What one worker makes of a corpus of some thirty blocks; its collection is removed, its version forgotten."""
+    write_corpus(bench.corpus, count=160)
+    result = bench.built(**SMALL_BLOCKS)
+    bench.drop_all()
+    bench.store.delete(bench.store.path_of(result.index.uri))  # type: ignore[union-attr]
+    return result
+
+
+@pytest.mark.parametrize("lost", ["a worker", "a node"])
+async def test_what_is_lost_while_embedding_costs_its_blocks_and_nothing_else(
+    bench: Bench, ray_nodes: RayNodes, undisturbed: RunResult, lost: str
+) -> None:
+    attempt = await Attempt(ray_nodes, bench.config(run="lossy", **SMALL_BLOCKS, **TWO), bench.store).submit()
+    workers = await attempt.caught()
+    assert len(set(workers.values())) == 2
+    on_second = ray_nodes.second_node()
+    first, second = sorted(workers, key=lambda pid: workers[pid] != on_second)
+    await attempt.half_way(first, second, lambda: bool(_blocks(attempt)))
+    if lost == "a worker":
+        kill(first)
+    else:
+        await asyncio.to_thread(ray_nodes.kill_second)
+    assert await attempt.ended() is Phase.SUCCEEDED, await attempt.log()
+    assert "is lost" in await attempt.log()
+    _same(attempt.written(), undisturbed)
+    written = {path: times for path, times in attempt.checkpoints.items() if path in _blocks(attempt)}
+    assert {len(times) for times in written.values()} == {1}, "no block was written twice"
+    assert len(written) <= len(attempt.calls("embed")) <= len(written) + 2, "only the lost worker's two were done again"
+    _true(attempt)
+
+
+def _blocks(attempt: Attempt) -> list[str]:
+    return [path for path in attempt.store.list(f"{attempt.config.run_path}/checkpoints") if "/vectors-" in path]
+
+
+def _true(attempt: Attempt) -> None:
+    """Progress never fell, and the missing worker was told."""
+    seen = attempt.heartbeats
+    percents = [document.progress.percent for document in seen]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    assert any("1 of 2 workers at work" in document.progress.message for document in seen)
+    embed = [document.progress for document in seen if document.progress.stage == "embed"]
+    assert [p.step for p in embed] == sorted(p.step for p in embed)
+    assert all(p.step <= p.total for p in embed)

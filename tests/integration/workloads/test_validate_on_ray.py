@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.raynodes import Attempt, RayNodes
+from tests.support.raynodes import Attempt, RayNodes, gone, kill
 from tests.support.workload_runs import DatasetRun
 
 from gradatim.api.reasons import Reason
@@ -84,6 +85,64 @@ async def test_workers_on_two_nodes_give_what_one_gives(
     assert places["BadParquet"].startswith("data:broken.parquet: ")
     assert places["BadJson"].startswith(f"data:0.jsonl:{ROWS + 1}: ")
     assert places["expect_column_value_lengths_to_be_between(text)"].startswith("data:0.jsonl:8: ")
+
+
+async def test_a_worker_that_is_killed_changes_nothing_about_the_result(
+    corpus: DatasetRun, alone: Outcome, ray_nodes: RayNodes, tmp_path: Path
+) -> None:
+    run = _shared(corpus, tmp_path)
+    attempt = await _attempt(run, ray_nodes).submit()
+    victim, other = await attempt.caught()
+    await attempt.half_way(victim, other, lambda: bool(attempt.calls()))
+    kill(victim)
+    assert await attempt.ended() is Phase.SUCCEEDED, await attempt.log()
+    assert _outcome(run, run.written()) == alone
+    assert "is lost, ActorDiedError" in await attempt.log()
+    assert other in attempt.worked()
+    assert any("1 of 2 workers at work" in seen.progress.message for seen in attempt.heartbeats)
+    percents = [seen.progress.percent for seen in attempt.heartbeats]
+    assert percents == sorted(percents)
+
+
+async def test_a_driver_that_is_killed_is_followed_by_an_attempt_that_resumes(
+    corpus: DatasetRun, alone: Outcome, ray_nodes: RayNodes, tmp_path: Path
+) -> None:
+    run = _shared(corpus, tmp_path)
+    first = await _attempt(run, ray_nodes).submit()
+    workers = await first.caught()
+    await _all_read(first)
+    kill(first.driver())
+    assert await first.ended() is Phase.FAILED
+    assert first.written() is None
+    assert not [path for path in run.store.list(run.config.object_path) if path.endswith("manifest.json")]
+    await gone(workers)
+    again = run.but(number=2)
+    second = await _attempt(again, ray_nodes).submit()
+    assert await second.ended() is Phase.SUCCEEDED, await second.log()
+    assert _outcome(again, again.written()) == alone
+    assert f"{FILES} files from the cache" in await second.log()
+    assert run.store.list(f"{run.config.run_path}/work") == []
+
+
+async def test_an_attempt_that_is_stopped_says_so_although_ray_has_handlers_of_its_own(
+    corpus: DatasetRun, ray_nodes: RayNodes, tmp_path: Path
+) -> None:
+    run = _shared(corpus, tmp_path)
+    attempt = await _attempt(run, ray_nodes).submit()
+    workers = await attempt.caught()
+    await _all_read(attempt)
+    await attempt.stop()
+    assert await attempt.ended() is Phase.STOPPED
+    assert run.written().message == "stopped: signal SIGTERM", await attempt.log()
+    assert run.store.list(f"{run.config.object_path}/versions") == []
+    await gone(workers)
+
+
+async def _all_read(attempt: Attempt) -> None:
+    """Wait until the driver has read all files, which it does alone; what follows needs a worker."""
+    async with asyncio.timeout(120):
+        while "files from the cache" not in await attempt.log():
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize(
