@@ -24,7 +24,7 @@ import aiohttp
 import psutil
 import yaml
 from aiohttp import web
-from tests.benchmarks.control_plane import Bench
+from tests.benchmarks.control_plane_bench import Bench
 
 from gradatim.platform import Component, PlatformState, UpOptions, down, health, pki, up
 from gradatim.platform.binaries import Settings, Tool, manifests, resolve

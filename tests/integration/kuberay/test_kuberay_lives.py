@@ -121,10 +121,20 @@ async def test_a_deletion_at_any_phase_leaves_nothing_and_then_nothing_is_writte
             await k.watcher.until(keys["refused"], lambda o: truth(o, "Stalled")[0] == "True", "refused")
             await k.tell(await k.job(quiet["waits"]), "Suspended")
             await k.watcher.until(keys["waits"], lambda o: truth(o, "Queued")[0] == "True", "queued")
-            await k.resyncs(4)  # the profile counts Runs at its next probe
+            async with asyncio.timeout(120):
+                while await _written_within(
+                    k, 11
+                ):  # the profiles count Runs at their next probe, which is every five seconds
+                    pass
             writes = len(k.api.writes)
             await k.resyncs(5)
             assert [str(c) for c in k.api.writes[writes:]] == []
+
+
+async def _written_within(k: KubeRayBench, seconds: float) -> bool:
+    writes = len(k.api.writes)
+    await asyncio.sleep(seconds)
+    return len(k.api.writes) > writes
 
 
 async def _walked(k: KubeRayBench, steps: list[tuple[Body, str]]) -> tuple[Body, Body]:
