@@ -143,6 +143,18 @@ def test_the_rayjob_is_as_it_always_was(name: str) -> None:
     assert json.loads(json.dumps(found).replace(config.digest, "sha256:digest")) == json.loads(file.read_text())
 
 
+def test_pods_are_asked_every_second_whether_they_are_ready_unless_the_overlay_says_otherwise() -> None:
+    def probes(spec: ComputeProfileSpec) -> list[Body]:
+        cluster = rendered(spec, index_config(spec))["spec"]["rayClusterSpec"]
+        groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+        return [group["template"]["spec"]["containers"][0]["readinessProbe"] for group in groups]
+
+    assert [(p["httpGet"]["path"], p["periodSeconds"]) for p in probes(SMALL)] == [("/api/healthz", 1)] * 2
+    own = {"exec": {"command": ["true"]}}
+    overlay = {"spec": {"containers": [{"name": "ray", "readinessProbe": own}]}}
+    assert probes(profile(worker={"podTemplate": overlay}))[1] == own
+
+
 def pods(job: Body) -> list[Body]:
     """Return the pod specs of a RayJob."""
     cluster = job["spec"]["rayClusterSpec"]

@@ -37,6 +37,14 @@ POD_SECURITY: Body = {
     "runAsGroup": USER_ID,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+# KubeRay's own, which asks first after ten seconds and then every five; submitting waits for it. It fails as late as KubeRay's does.
+READINESS: Body = {
+    "httpGet": {"path": "/api/healthz", "port": 52365},
+    "initialDelaySeconds": 1,
+    "periodSeconds": 1,
+    "timeoutSeconds": 5,
+    "failureThreshold": 50,
+}
 CONTAINER_SECURITY: Body = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -168,6 +176,7 @@ def _seal(spec: Body, pods: KubeRayRuntime, group: PodGroup, mounts: tuple[Mount
     main = next(c for c in spec["containers"] if c["name"] == RAY_CONTAINER)
     spec["containers"] = [main, *(c for c in spec["containers"] if c is not main)]  # KubeRay takes the first for Ray's
     main["image"], main["imagePullPolicy"] = pods.image, pods.image_pull_policy
+    main.setdefault("readinessProbe", copy.deepcopy(READINESS))
     ours = {m.name: m.in_pod() for m in mounts if m.name != TMP}
     spec["volumes"] = [ours.get(v["name"], v) for v in spec["volumes"]]
     paths = {m.path: m.in_container() for m in mounts}
