@@ -223,9 +223,10 @@ class Attempt:
         path = f"{self.config.attempt_path}/result.json"
         return RunResult.model_validate_json(self.store.read(path)) if self.store.exists(path) else None
 
-    def job(self) -> str:
-        """Return Ray's id of the job."""
-        return str(self.nodes.get(f"/api/jobs/{self.name}")["job_id"])
+    def job(self) -> str | None:
+        """Return Ray's id of the job, which it has once its driver has joined the cluster."""
+        found: str | None = self.nodes.get(f"/api/jobs/{self.name}")["job_id"]
+        return found
 
     def driver(self) -> int:
         """Return the process id of the driver."""
@@ -233,12 +234,14 @@ class Attempt:
 
     def workers(self, state: str = "ALIVE") -> dict[int, str]:
         """Return the process ids of the workers in a state, with their nodes."""
-        found = self.nodes.listed("actors", job_id=self.job())
+        job = self.job()
+        found = self.nodes.listed("actors", job_id=job) if job is not None else []
         return {int(a["pid"]): str(a["node_id"]) for a in found if a["class_name"] == WORKER and a["state"] == state}
 
     def calls(self, method: str = "") -> list[dict[str, Any]]:
         """Return the calls of a worker's method, or of all, ended or not."""
-        found = self.nodes.listed("tasks", job_id=self.job())
+        job = self.job()
+        found = self.nodes.listed("tasks", job_id=job) if job is not None else []
         return [t for t in found if t["name"].startswith(f"{WORKER}.{method}") and t["name"] != f"{WORKER}.start"]
 
     def worked(self, method: str = "") -> dict[int, int]:
