@@ -26,7 +26,15 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import CONFIG_ENV, RunConfig, RunResult, is_sealed, unpacked
 from gradatim.api.runstatus import Failure
 from gradatim.workloads.context import STORE_FAULTS, RunContext
-from gradatim.workloads.errors import SecretError, StopRequested, StoreError, WorkloadError, classify, shorten
+from gradatim.workloads.errors import (
+    SecretError,
+    StopRequested,
+    StoreError,
+    WorkloadError,
+    classify,
+    shorten,
+    stop_behind,
+)
 from gradatim.workloads.secrets import SecretFolder
 from gradatim.workloads.store import ArtifactStore
 
@@ -134,6 +142,8 @@ def _guarded(ctx: RunContext) -> RunResult:
     except StopRequested as stop:
         return ctx.result("Stopped", message=f"stopped: {stop}")
     except BaseException as error:  # the last line of defence: every end needs a result
+        if (stop := stop_behind(error)) is not None:
+            return ctx.result("Stopped", message=f"stopped: {stop}")
         log.exception("the attempt failed")
         found = classify(error)
         extra = {}

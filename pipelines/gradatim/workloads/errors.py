@@ -153,3 +153,13 @@ def _os_error(error: OSError) -> Classified:
     if remote or error.errno in TRANSIENT or isinstance(error, (ConnectionError, TimeoutError)):
         return Classified(Failure.DEPENDENCY, Reason.STORE_UNREACHABLE, shorten(f"a store or service failed: {text}"))
     return Classified(Failure.USER, Reason.USER_ERROR, shorten(f"{type(error).__name__}: {text}"))
+
+
+def stop_behind(error: BaseException) -> StopRequested | None:
+    """Return the order to stop that led to an error: a signal that arrives in compiled code leaves it as a SystemError. None where there is none."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, StopRequested):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

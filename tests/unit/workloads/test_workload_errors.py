@@ -11,7 +11,7 @@ import pytest
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure, ValidationSummary
-from gradatim.workloads.errors import SecretError, WorkloadError, classify, shorten
+from gradatim.workloads.errors import SecretError, StopRequested, WorkloadError, classify, shorten, stop_behind
 
 
 class RayTaskError(Exception):
@@ -69,3 +69,11 @@ def test_a_failure_comes_whole_out_of_a_worker() -> None:
     assert (found.failure, found.reason, found.message, found.validation, str(found)) == (
         Failure.DATA, Reason.DATA_INVALID, "row 3 is wrong", summary, "row 3 is wrong",
     )  # fmt: skip
+
+
+def test_a_stop_is_found_behind_what_compiled_code_makes_of_it() -> None:
+    stop = StopRequested("signal SIGTERM")
+    wrapped = SystemError("returned a result with an exception set")
+    wrapped.__cause__ = stop
+    assert stop_behind(wrapped) is stop
+    assert stop_behind(SystemError("another")) is None
