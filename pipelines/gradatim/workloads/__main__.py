@@ -142,8 +142,8 @@ def _guarded(ctx: RunContext) -> RunResult:
     except StopRequested as stop:
         return ctx.result("Stopped", message=f"stopped: {stop}")
     except BaseException as error:  # the last line of defence: every end needs a result
-        if (stop := stop_behind(error)) is not None:
-            return ctx.result("Stopped", message=f"stopped: {stop}")
+        if (order := stop_behind(error)) is not None:
+            return ctx.result("Stopped", message=f"stopped: {order}")
         log.exception("the attempt failed")
         found = classify(error)
         extra = {}
