@@ -25,6 +25,7 @@ async def change_lag(bench: Bench, objects: int, rate: float, seconds: float) ->
     Afterwards the objects are as before.
     """
     sent: dict[tuple[str, str, int], float] = {}
+    seen: dict[tuple[str, str, int], float] = {}  # a status may be watched before the answer to its change has come
     lags: list[float] = []
     first = await bench.call("GET", f"{API}/ragindices?limit=1")
     begin = first["metadata"]["resourceVersion"]
@@ -37,9 +38,11 @@ async def change_lag(bench: Bench, objects: int, rate: float, seconds: float) ->
                 body = json.loads(line)["object"]
                 metadata = body["metadata"]
                 observed = body.get("status", {}).get("observedGeneration", -1)
-                at = sent.pop((metadata.get("namespace"), metadata["name"], observed), None)
-                if at is not None:
+                key = (metadata.get("namespace"), metadata["name"], observed)
+                if (at := sent.pop(key, None)) is not None:
                     lags.append(time.monotonic() - at)
+                else:
+                    seen.setdefault(key, time.monotonic())
                 if finished.is_set() and not sent:
                     return
 
@@ -50,7 +53,11 @@ async def change_lag(bench: Bench, objects: int, rate: float, seconds: float) ->
     async def change(number: int) -> None:
         at = time.monotonic()
         written = await suspend(bench, number, suspended=True)
-        sent[(written["metadata"]["namespace"], written["metadata"]["name"], written["metadata"]["generation"])] = at
+        key = (written["metadata"]["namespace"], written["metadata"]["name"], written["metadata"]["generation"])
+        if key in seen:
+            lags.append(seen[key] - at)
+        else:
+            sent[key] = at
 
     tasks = []
     for n, number in enumerate(numbers):

@@ -1,7 +1,8 @@
-"""Compiles every server the tests start, one after another, before the first of them runs.
+"""Installs every server the tests start, one after another, before the first of them runs.
 
-Called by `make test`: a compiler that works beside timed waits and killed processes takes both cores from them, and was the cause
-of most failures on a machine with an empty cache. A test run alone still compiles what it needs itself. Starts no server.
+Called by `make test` and `make test-integration`: a compiler that works beside timed waits and killed processes takes both cores from
+them, and was the cause of most failures on a machine with an empty cache. A test run alone still compiles what it needs itself. Starts no
+server.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def main() -> None:
         started = time.monotonic()
         resolve(tool, settings, lambda _component, _message: None)
         if (seconds := time.monotonic() - started) > 1:
-            print(f"{tool.name} {tool.version}: compiled in {seconds:.0f} s", flush=True)
+            print(f"{tool.name} {tool.version}: installed in {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

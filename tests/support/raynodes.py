@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class RayNodes:
     state: PlatformState
     folder: Path
     second: subprocess.Popen[bytes] | None = None
+    frozen: set[psutil.Process] = field(default_factory=set)
 
     @property
     def token(self) -> str:
@@ -122,6 +123,20 @@ class RayNodes:
                     process.kill()
         self.second.wait(30)
         self.second = None
+
+    def freeze(self, pid: int) -> None:
+        """Stop a process in its tracks, as a machine that swaps does."""
+        process = psutil.Process(pid)
+        process.suspend()
+        self.frozen.add(process)
+
+    def kill_frozen(self) -> None:
+        """Kill what was frozen and still is."""
+        for process in self.frozen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() == psutil.STATUS_STOPPED:
+                    process.kill()
+        self.frozen.clear()
 
     def second_node(self) -> str:
         """Return Ray's id of the second node."""
@@ -198,9 +213,10 @@ class Attempt:
             while len(frozen) < count:
                 for pid, node in self.workers().items():
                     if pid not in frozen:
-                        freeze(pid)
+                        self.nodes.freeze(pid)
                         frozen[pid] = node
                 assert self.written() is None, self.written()
+                await asyncio.sleep(0.05)
         return frozen
 
     async def half_way(self, first: int, second: int, reached: Callable[[], bool], seconds: float = 180) -> None:
@@ -211,7 +227,7 @@ class Attempt:
                 assert self.written() is None, self.written()
                 self.look()
                 await asyncio.sleep(0.01)
-            freeze(first)
+            self.nodes.freeze(first)
             thaw(second)
             while not self.worked().get(second):
                 assert self.written() is None, self.written()
@@ -250,11 +266,6 @@ class Attempt:
         return Counter(pid for pid in finished if pid is not None)
 
 
-def freeze(pid: int) -> None:
-    """Stop a process in its tracks, as a machine that swaps does."""
-    os.kill(pid, signal.SIGSTOP)
-
-
 def thaw(pid: int) -> None:
     """Let a frozen process go on."""
     os.kill(pid, signal.SIGCONT)
@@ -268,14 +279,21 @@ def kill(pid: int) -> None:
         process.wait(20)
 
 
-async def gone(pids: Iterable[int], seconds: float = 60) -> None:
+async def gone(pids: Collection[int], seconds: float = 60) -> None:
     """Wait until none of the processes runs any longer; a frozen one is let go first, for it answers nobody."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             thaw(pid)
     async with asyncio.timeout(seconds):
-        while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
+        while any(map(_runs, pids)):
             await asyncio.sleep(0.2)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture(scope="session")
@@ -291,7 +309,8 @@ def ray_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
 
 
 @pytest.fixture
-def ray_nodes(ray_pair: RayNodes) -> RayNodes:
-    """A cluster of two nodes, whatever the test before did to the second."""
+def ray_nodes(ray_pair: RayNodes) -> Iterator[RayNodes]:
+    """A cluster of two nodes, whatever the test before did to the second. What a failed test left frozen is killed: it would hold its place."""
     ray_pair.start_second()
-    return ray_pair
+    yield ray_pair
+    ray_pair.kill_frozen()

@@ -128,8 +128,10 @@ def attempt(ctx: RunContext) -> RunResult | None:
     with _signals(ctx) as ignore_signals:
         try:
             result = _guarded(ctx)
-        except StopRequested as stop:  # the signal came while another end was being handled
-            result = ctx.result("Stopped", message=f"stopped: {stop}")
+        except BaseException as error:  # the signal came while another end was being handled
+            if (order := stop_behind(error)) is None:
+                raise
+            result = ctx.result("Stopped", message=f"stopped: {order}")
         ignore_signals()  # a late one must not tear the result
         return result if writer.write(result) else None
 

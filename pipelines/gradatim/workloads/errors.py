@@ -157,9 +157,13 @@ def _os_error(error: OSError) -> Classified:
 
 def stop_behind(error: BaseException) -> StopRequested | None:
     """Return the order to stop that led to an error: a signal that arrives in compiled code leaves it as a SystemError. None where there is none."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, StopRequested):
-            return seen
-        seen = seen.__cause__ or seen.__context__
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        found = todo.pop()
+        if isinstance(found, StopRequested):
+            return found
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            todo += [found.__context__, found.__cause__]
     return None

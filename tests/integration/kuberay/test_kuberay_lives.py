@@ -92,12 +92,14 @@ PHASES: list[Phase] = [
 async def test_a_deletion_at_any_phase_leaves_nothing_and_then_nothing_is_written(
     kuberay_platform: PlatformState, tmp_path: Path
 ) -> None:
+    deleted: set[str] = set()
     async with running(kuberay_platform, tmp_path) as (k, player, _):
 
         async def delete_at(
             name: str, say: Callable[[Player, str], None], spec: dict[str, Any], reached: Callable[[Body], bool]
         ) -> None:
             ns = await k.namespace()
+            deleted.add(ns)
             say(player, ns)
             key = await k.dataset(ns, **spec)
             await k.watcher.until(key, reached, name)
@@ -122,11 +124,11 @@ async def test_a_deletion_at_any_phase_leaves_nothing_and_then_nothing_is_writte
             await k.tell(await k.job(quiet["waits"]), "Suspended")
             await k.watcher.until(keys["waits"], lambda o: truth(o, "Queued")[0] == "True", "queued")
             # Other tests' profiles live on in this API server. Ours count Runs at their next probe, which is every five seconds.
-            own = {k.profile, queued, *quiet.values()}
+            profiles = {k.profile, queued}
             async with asyncio.timeout(120):
-                while await _written(k, own, asyncio.sleep(11)):
+                while await _written(k, profiles, asyncio.sleep(11)):
                     pass
-            assert await _written(k, own, k.resyncs(5)) == []
+            assert await _written(k, profiles | deleted | set(quiet.values()), k.resyncs(5)) == []
 
 
 async def _written(k: KubeRayBench, own: set[str], meanwhile: Coroutine[Any, Any, None]) -> list[str]:

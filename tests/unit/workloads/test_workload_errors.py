@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import pickle
+from pathlib import Path
 
 import httpx
 import pyarrow as pa
 import pytest
+from tests.support.workload_runs import DatasetRun
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure, ValidationSummary
+from gradatim.workloads.__main__ import attempt
+from gradatim.workloads.context import RunContext
 from gradatim.workloads.errors import SecretError, StopRequested, WorkloadError, classify, shorten, stop_behind
 
 
@@ -76,4 +80,21 @@ def test_a_stop_is_found_behind_what_compiled_code_makes_of_it() -> None:
     wrapped = SystemError("returned a result with an exception set")
     wrapped.__cause__ = stop
     assert stop_behind(wrapped) is stop
-    assert stop_behind(SystemError("another")) is None
+    beside = SystemError("while it was handled")
+    beside.__cause__, beside.__context__ = ValueError("unrelated"), stop
+    assert stop_behind(beside) is stop
+    circle = SystemError("another")
+    circle.__cause__ = circle
+    assert stop_behind(circle) is None
+
+
+def test_an_attempt_that_is_stopped_in_compiled_code_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_ctx: RunContext) -> None:
+        raise SystemError("returned a result with an exception set") from StopRequested("signal SIGTERM")
+
+    monkeypatch.setattr("gradatim.workloads.validate.run", run)
+    result = attempt(DatasetRun(tmp_path, {}).with_files({"a.jsonl": [{"text": "one"}]}).context())
+    assert result is not None
+    assert (result.outcome, result.message, result.failure) == ("Stopped", "stopped: signal SIGTERM", None)

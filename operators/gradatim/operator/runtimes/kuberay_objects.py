@@ -37,7 +37,8 @@ POD_SECURITY: Body = {
     "runAsGroup": USER_ID,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-# KubeRay's own, which asks first after ten seconds and then every five; submitting waits for it. It fails as late as KubeRay's does.
+# In place of KubeRay's, which asks first after ten seconds and then every five: submitting waits for it. Once ready, a pod
+# that refuses counts as not ready after fifty seconds, as with KubeRay's.
 READINESS: Body = {
     "httpGet": {"path": "/api/healthz", "port": 52365},
     "initialDelaySeconds": 1,
