@@ -178,7 +178,7 @@ class Attempt:
         async with open_session() as session:
             await RayCluster(session, self.nodes.state.ray_dashboard, self.nodes.token).stop(self.name)
 
-    async def ended(self, seconds: float = 240) -> Phase:
+    async def ended(self, seconds: float = 300) -> Phase:
         """Wait until its processes have ended; progress is read all the while."""
         async with asyncio.timeout(seconds), open_session() as session:
             runtime = RayCluster(session, self.nodes.state.ray_dashboard, self.nodes.token)
@@ -206,7 +206,7 @@ class Attempt:
                 self.checkpoints.setdefault(kept, set()).add(Path(self.store.full(kept)).stat().st_mtime_ns)
         return found
 
-    async def caught(self, count: int = 2, seconds: float = 120) -> dict[int, str]:
+    async def caught(self, count: int = 2, seconds: float = 240) -> dict[int, str]:
         """Freeze its workers as they appear and return their process ids with their nodes: it cannot end meanwhile."""
         frozen: dict[int, str] = {}
         async with asyncio.timeout(seconds):
@@ -219,7 +219,7 @@ class Attempt:
                 await asyncio.sleep(0.05)
         return frozen
 
-    async def half_way(self, first: int, second: int, reached: Callable[[], bool], seconds: float = 180) -> None:
+    async def half_way(self, first: int, second: int, reached: Callable[[], bool], seconds: float = 300) -> None:
         """Let the first of two frozen workers go on until something is reached, and freeze it with work in its hands; then let the second go on."""
         async with asyncio.timeout(seconds):
             thaw(first)
