@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -239,10 +238,10 @@ class Attempt:
         path = f"{self.config.attempt_path}/result.json"
         return RunResult.model_validate_json(self.store.read(path)) if self.store.exists(path) else None
 
-    def job(self) -> str | None:
-        """Return Ray's id of the job, which it has once its driver has joined the cluster."""
-        found: str | None = self.nodes.get(f"/api/jobs/{self.name}")["job_id"]
-        return found
+    def _listed(self, what: str) -> list[dict[str, Any]]:
+        """Return the job's actors or tasks; none before its driver has joined the cluster, when it has no id of Ray's."""
+        job: str | None = self.nodes.get(f"/api/jobs/{self.name}")["job_id"]
+        return self.nodes.listed(what, job_id=job) if job is not None else []
 
     def driver(self) -> int:
         """Return the process id of the driver."""
@@ -250,14 +249,12 @@ class Attempt:
 
     def workers(self, state: str = "ALIVE") -> dict[int, str]:
         """Return the process ids of the workers in a state, with their nodes."""
-        job = self.job()
-        found = self.nodes.listed("actors", job_id=job) if job is not None else []
+        found = self._listed("actors")
         return {int(a["pid"]): str(a["node_id"]) for a in found if a["class_name"] == WORKER and a["state"] == state}
 
     def calls(self, method: str = "") -> list[dict[str, Any]]:
         """Return the calls of a worker's method, or of all, ended or not."""
-        job = self.job()
-        found = self.nodes.listed("tasks", job_id=job) if job is not None else []
+        found = self._listed("tasks")
         return [t for t in found if t["name"].startswith(f"{WORKER}.{method}") and t["name"] != f"{WORKER}.start"]
 
     def worked(self, method: str = "") -> dict[int, int]:
@@ -268,13 +265,13 @@ class Attempt:
 
 def thaw(pid: int) -> None:
     """Let a frozen process go on."""
-    os.kill(pid, signal.SIGCONT)
+    psutil.Process(pid).resume()
 
 
 def kill(pid: int) -> None:
     """Kill one process and see it gone."""
     process = psutil.Process(pid)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
         process.wait(20)
 
@@ -282,7 +279,7 @@ def kill(pid: int) -> None:
 async def gone(pids: Collection[int], seconds: float = 60) -> None:
     """Wait until none of the processes runs any longer; a frozen one is let go first, for it answers nobody."""
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(psutil.NoSuchProcess):
             thaw(pid)
     async with asyncio.timeout(seconds):
         while any(map(_runs, pids)):

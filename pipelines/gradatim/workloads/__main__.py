@@ -141,8 +141,6 @@ def _guarded(ctx: RunContext) -> RunResult:
     try:
         with ctx:
             return _run(ctx)
-    except StopRequested as stop:
-        return ctx.result("Stopped", message=f"stopped: {stop}")
     except BaseException as error:  # the last line of defence: every end needs a result
         if (order := stop_behind(error)) is not None:
             return ctx.result("Stopped", message=f"stopped: {order}")

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from pyarrow import fs
 from tests.integration.workload_index.support import MODEL, Bench, write_corpus
-from tests.integration.workloads.conftest import Site, serve
+from tests.integration.workloads.conftest import Site, send, serve
 from tests.support.platform import S3Server
 from tests.support.raynodes import Attempt, RayNodes, kill
 from tests.support.tinymodel import make_model
@@ -55,16 +55,16 @@ def hub(gated: Path) -> Iterator[Site]:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         path = handler.path.partition("?")[0]
         if handler.headers.get("Authorization") != f"Bearer {TOKEN}":
-            _send(handler, 401, b"{}", X_Error_Code="GatedRepo")
+            send(handler, 401, b"{}", X_Error_Code="GatedRepo")
         elif path == f"/api/models/org/tiny/revision/{COMMIT}":
-            _send(handler, 200, json.dumps({"id": "org/tiny", "sha": COMMIT, "siblings": siblings}).encode())
+            send(handler, 200, json.dumps({"id": "org/tiny", "sha": COMMIT, "siblings": siblings}).encode())
         elif path == f"/api/models/org/tiny/tree/{COMMIT}":
-            _send(handler, 200, json.dumps(listed).encode(), Content_Type="application/json")
+            send(handler, 200, json.dumps(listed).encode(), Content_Type="application/json")
         elif path.startswith(f"/org/tiny/resolve/{COMMIT}/"):
             data = files[path.removeprefix(f"/org/tiny/resolve/{COMMIT}/")]
-            _send(handler, 200, data, ETag=f'"{_oid(data)}"', X_Repo_Commit=COMMIT)
+            send(handler, 200, data, ETag=f'"{_oid(data)}"', X_Repo_Commit=COMMIT)
         else:
-            _send(handler, 404, b"{}", X_Error_Code="RepoNotFound")
+            send(handler, 404, b"{}", X_Error_Code="RepoNotFound")
 
     with serve() as site:
         site.routes["/"] = answer
@@ -73,16 +73,6 @@ def hub(gated: Path) -> Iterator[Site]:
 
 def _oid(data: bytes) -> str:
     return hashlib.sha1(data).hexdigest()
-
-
-def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    if handler.command != "HEAD":
-        handler.wfile.write(body)
 
 
 def _secret(bench: Bench, name: str, host: str, **keys: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.integration.workloads.conftest import Site
+from tests.integration.workloads.conftest import Site, send
 from tests.support.workload_runs import DatasetRun
 
 from gradatim.api.reasons import Reason
@@ -45,31 +45,21 @@ def hub(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         path = handler.path.partition("?")[0]
         if "/org/gated/" in path and handler.headers.get("Authorization") != "Bearer hub-token":
-            _send(handler, 401, b"{}")
+            send(handler, 401, b"{}")
         elif path.startswith("/api/datasets/") and path.endswith(f"/tree/{COMMIT}"):
             entries = [
                 {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
                 for name, data in FILES.items()
             ]
-            _send(handler, 200, json.dumps(entries).encode(), Content_Type="application/json")
+            send(handler, 200, json.dumps(entries).encode(), Content_Type="application/json")
         elif f"/resolve/{COMMIT}/" in path:
             data = FILES[path.partition(f"/resolve/{COMMIT}/")[2]]
-            _send(handler, 200, data, ETag=f'"{hashlib.sha1(data).hexdigest()}"', X_Repo_Commit=COMMIT)
+            send(handler, 200, data, ETag=f'"{hashlib.sha1(data).hexdigest()}"', X_Repo_Commit=COMMIT)
         else:
-            _send(handler, 404, b"{}", X_Error_Code="RevisionNotFound")
+            send(handler, 404, b"{}", X_Error_Code="RevisionNotFound")
 
     site.routes["/"] = answer
     return site
-
-
-def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    if handler.command != "HEAD":
-        handler.wfile.write(body)
 
 
 def _run(run: DatasetRun, **members: Any) -> DatasetRun:

@@ -145,9 +145,7 @@ def test_the_rayjob_is_as_it_always_was(name: str) -> None:
 
 def test_pods_are_asked_every_second_whether_they_are_ready_unless_the_overlay_says_otherwise() -> None:
     def probes(spec: ComputeProfileSpec) -> list[Body]:
-        cluster = rendered(spec, index_config(spec))["spec"]["rayClusterSpec"]
-        groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-        return [group["template"]["spec"]["containers"][0]["readinessProbe"] for group in groups]
+        return [pod["containers"][0]["readinessProbe"] for pod in pods(rendered(spec, index_config(spec)))]
 
     assert [(p["httpGet"]["path"], p["periodSeconds"]) for p in probes(SMALL)] == [("/api/healthz", 1)] * 2
     own = {"exec": {"command": ["true"]}}
