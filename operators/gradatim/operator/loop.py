@@ -1,7 +1,7 @@
 """Takes keys from the queue and runs one pass each; turns errors into waits.
 
-Started by `main` with N workers. A pass reads fresh, so that nothing is decided on an event's copy. It must not know any kind by name beyond
-the table of reconcilers that it is given.
+Started by `main` with N workers. A pass reads fresh, so that nothing is decided on an event's copy; only the first pass after a start may use
+what the first list has just read. It must not know any kind by name beyond the table of reconcilers that it is given.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from gradatim.operator import clock
 from gradatim.operator.dependents import Says
 from gradatim.operator.errors import TryLater
+from gradatim.operator.firstlist import FirstList
 from gradatim.operator.kube import ApiUnreachable, Body, Conflict, KubeError, ours
 from gradatim.operator.passes import Context, Reconciler
 from gradatim.operator.queue import Key, Lane, WorkQueue
@@ -36,6 +37,7 @@ class Loop:
         self.written: dict[Key, str] = {}
         self.runs: dict[Key, tuple[str, str]] = {}  # uid and Run as last read, for the search for strays
         self.looked: set[Key] | None = set()
+        self.first = FirstList()
         self._arrived: dict[Key, float] = {}
         self._heard: dict[Key, str] = {}  # resourceVersion of the last event while the key was in work
 
@@ -43,11 +45,28 @@ class Loop:
         """Take note of a watch event. The echo of our own status write is worth no pass, and it may come before the write's answer."""
         if self.written.get(key) == resource_version:
             return
+        self.first.heard(key, resource_version)
         self._arrived.setdefault(key, time.monotonic())
         if self.queue.works_on(key):
             self._heard[key] = resource_version
         else:
             self.queue.add(key)
+
+    def listed(self, key: Key, resource_version: str) -> None:
+        """Take note of what a watch lists before it begins. At a start the first list hands it over anyway."""
+        if not self.first.covers(key, resource_version):
+            self.event(key, resource_version)
+
+    def hand(self, key: Key, body: Body) -> None:
+        """Ask for the first look at what the first list has read; with the copy where nothing else was heard of the object before."""
+        if self.looked is not None and key not in self.looked and not self.queue.holds(key):
+            self.first.offer(key, body)
+        self.queue.add(key, Lane.RESYNC)
+
+    def first_list_ended(self, present: dict[Key, str]) -> None:
+        """Look at what the watches have seen otherwise than the first list."""
+        for key, version in self.first.end(present).items():
+            self.event(key, version)
 
     def _judge(self, key: Key) -> None:
         """Look again at what changed during the pass, unless the last event was its own write: that one has seen all before it."""
@@ -80,7 +99,9 @@ class Loop:
 
     async def _once(self, key: Key) -> str:
         try:
-            body = await self.context.kube.find(ours(key.plural), key.namespace, key.name)
+            body = self.first.take(key)
+            if body is None:
+                body = await self.context.kube.find(ours(key.plural), key.namespace, key.name)
             if body is None:
                 self._gone(key)
                 return "gone"

@@ -193,6 +193,10 @@ class WorkQueue:
         """Return whether `key` is looked at now."""
         return key in self._in_work
 
+    def holds(self, key: Key) -> bool:
+        """Return whether `key` waits or is looked at now."""
+        return key in self._queued or key in self._in_work
+
     def oldest_age(self) -> float:
         """Return for how many seconds the oldest waiting key has waited."""
         return max((self._clock() - at for _, at in self._queued.values()), default=0.0)

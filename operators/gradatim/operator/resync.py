@@ -1,20 +1,20 @@
 """The safety net under the watches: lists every kind from time to time and looks at what changed unseen.
 
 Run by `main` beside the loop. One paged list per kind; an object whose resourceVersion has not been seen, whose refresh is due or that has
-vanished is enqueued in the slow lane. Frozen inputs that no Run names are removed. Losing the API server raises: the process must not go on
-blind.
+vanished is enqueued in the slow lane. The first list after a start is one of whole objects, which are handed to the passes. Frozen inputs that
+no Run names are removed. Losing the API server raises: the process must not go on blind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
 
 from gradatim.api.kinds import KINDS
 from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER
-from gradatim.operator import clock
+from gradatim.operator import clock, firstlist
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
 from gradatim.operator.errors import OperatorError
 from gradatim.operator.kube import CONFIG_MAPS, Body, is_owned_by, ours
@@ -40,9 +40,7 @@ class Resync:
         for kind in KINDS:
             number = 0
             for namespace in self._namespaces if kind.namespaced else ("",):
-                async for page in self._loop.context.kube.pages(
-                    ours(kind.plural), namespace, metadata_only=kind.plural not in DEPENDED_UPON
-                ):
+                async for page in self._pages(kind.plural, namespace):
                     for item in page:
                         number += 1
                         self._look(kind.plural, item, present)
@@ -52,7 +50,9 @@ class Resync:
                 self._loop.upstream(key, DELETED, Lane.RESYNC)
             self._loop.queue.add(key, Lane.RESYNC)
         self._seen = present
-        self.first.set()
+        if not self.first.is_set():
+            self._loop.first_list_ended(present)
+            self.first.set()
         await self._strays()
         self._loop.context.metrics.resyncs.inc()
 
@@ -61,6 +61,16 @@ class Resync:
         """Return the keys of the last list."""
         return frozenset(self._seen)
 
+    async def _pages(self, plural: str, namespace: str) -> AsyncIterator[list[Body]]:
+        kube = self._loop.context.kube
+        if self.first.is_set():
+            async for page in kube.pages(ours(plural), namespace, metadata_only=plural not in DEPENDED_UPON):
+                yield page
+            return
+        async for page in kube.pages(ours(plural), namespace, limit=firstlist.PAGE):
+            yield page
+            await self._loop.first.room()
+
     def _look(self, plural: str, item: Body, present: dict[Key, str]) -> None:
         metadata = item["metadata"]
         key = Key(plural, metadata.get("namespace", ""), metadata["name"])
@@ -68,8 +78,12 @@ class Resync:
         present[key] = version
         if plural in DEPENDED_UPON:
             self._loop.upstream(key, says(plural, item), Lane.RESYNC)
-        if self._seen.get(key) != version and self._loop.written.get(key) != version:
+        if self._seen.get(key) == version or self._loop.written.get(key) == version:
+            return
+        if self.first.is_set():
             self._loop.queue.add(key, Lane.RESYNC)
+        else:
+            self._loop.hand(key, item)
 
     async def _strays(self) -> None:
         """Remove frozen inputs whose object lives and names another Run. Those of deleted objects the garbage collector takes."""

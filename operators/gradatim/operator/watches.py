@@ -19,7 +19,7 @@ import kopf
 from gradatim.api.kinds import KINDS
 from gradatim.api.meta import GROUP, LABEL_MANAGED_BY, MANAGER, VERSION
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
-from gradatim.operator.kube import METADATA_ONLY, Credentials
+from gradatim.operator.kube import METADATA_LIST, METADATA_ONLY, Credentials
 from gradatim.operator.loop import Loop
 from gradatim.operator.owners import owner_key
 from gradatim.operator.queue import Key
@@ -95,9 +95,16 @@ def operator_settings() -> kopf.OperatorSettings:
 async def _ask_for_metadata(
     _: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestStartParams
 ) -> None:
-    # Not for lists: an empty list of metadata has null for its items, which kopf does not expect.
-    if "watch" in params.url.query and params.url.path.rsplit("/", 1)[1] in METADATA_PLURALS:
-        params.headers["Accept"] = METADATA_ONLY
+    if params.url.path.rsplit("/", 1)[1] in METADATA_PLURALS:
+        params.headers["Accept"] = METADATA_ONLY if "watch" in params.url.query else METADATA_LIST
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An empty list of metadata has null for its items, which kopf does not expect."""
+
+    async def json(self, **options: Any) -> Any:
+        found = await super().json(**options)
+        return found | {"items": []} if isinstance(found, dict) and found.get("items", ()) is None else found
 
 
 def session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
@@ -113,6 +120,7 @@ def session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
         proxy=info.proxy_url,
         trust_env=info.trust_env,
         trace_configs=[trace],
+        response_class=_Answer,
     )
     return kopf.AiohttpSession(aiohttp_session=made, server=info.server, default_namespace=info.default_namespace)
 
@@ -150,7 +158,8 @@ def _handler(loop: Loop, plural: str) -> Callable[..., Any]:
     async def enqueue(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - kopf passes it by this name
         metadata = body["metadata"]
         key = Key(plural, metadata.get("namespace") or "", metadata["name"])
-        loop.event(key, metadata.get("resourceVersion", ""))
+        note = loop.listed if type is None else loop.event
+        note(key, metadata.get("resourceVersion", ""))
         if plural in DEPENDED_UPON:
             loop.upstream(key, DELETED if type == "DELETED" else says(plural, dict(body)))
 

@@ -21,7 +21,12 @@ from gradatim.platform import PlatformState
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Body = dict[str, Any]
-FENCE = {"GRADATIM_POD_FENCE_SECONDS": "3", "GRADATIM_HEARTBEAT_TIMEOUT_SECONDS": "15"}
+# Waiting for pods is not to be called Stalled beside the fence, which it would be after the other benches' deadline of 4 s.
+FENCE = {
+    "GRADATIM_POD_FENCE_SECONDS": "3",
+    "GRADATIM_HEARTBEAT_TIMEOUT_SECONDS": "15",
+    "GRADATIM_DEPENDENCY_DEADLINE_SECONDS": "60",
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gradatim.operator.firstlist import FirstList
 from gradatim.operator.kube import Body, Conflict, KubeError, Resource
 from gradatim.operator.queue import Key
 from gradatim.operator.resync import Resync
@@ -79,6 +80,8 @@ def test_a_stray_that_cannot_be_removed_stays_until_the_next_time(error: KubeErr
         written={},
         runs={Key("datasets", "team", "one"): ("u", "run")},
         upstream=lambda *_: None,
+        first=FirstList(),
+        first_list_ended=lambda _: None,
     )
     asyncio.run(Resync(loop, ()).once())
     assert (server.deleted, server.found) == (["last"], 3), (
