@@ -16,6 +16,8 @@ INTEGRATION = $(RUN)python -m pytest tests/integration -n 2 --dist loadfile || \
 # Needs Linux and root, and says so where it is skipped. The cluster is one, so the tests follow one another.
 E2E = $(RUN)python -m pytest tests/e2e
 export UV_PYTHON_PREFERENCE := only-system
+# Tests and Ray start hundreds of processes; each would compile anew whatever it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -9,6 +9,8 @@ objects; it decides nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 
 from gradatim.operator.kube import Body
 from gradatim.operator.queue import Key
@@ -16,13 +18,16 @@ from gradatim.operator.queue import Key
 PAGE = 50  # objects; a page is held beside ROOM
 ROOM = 50
 PATIENCE = 2.0  # seconds in which no copy was taken: passes wait for something else then
+LONGEST = 120.0  # seconds for which a list may wait for passes: its page tokens live for five minutes, and liveness counts resyncs
 
 
 class FirstList:
     """Copies by key, each for one pass. For one event loop."""
 
-    def __init__(self, patience: float = PATIENCE) -> None:
+    def __init__(self, patience: float = PATIENCE, longest: float = LONGEST) -> None:
         self._patience = patience
+        self._longest = longest
+        self._waited = 0.0
         self._copies: dict[Key, Body] = {}
         self._watched: dict[Key, str] | None = {}  # what the watches have listed while the first list went on
         self._offers = True
@@ -54,14 +59,15 @@ class FirstList:
             self.take(key)
 
     async def room(self) -> None:
-        """Wait until there is room for another page. Where no pass takes anything for a while, no more copies are kept."""
+        """Wait until there is room for another page. Where passes take nothing for a while, or too little in all, no more copies are kept."""
         while self._offers and len(self._copies) > ROOM:
             self._taken.clear()
-            try:
+            begun = time.monotonic()
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._patience):
                     await self._taken.wait()
-            except TimeoutError:
-                self._offers = False
+            self._waited += time.monotonic() - begun
+            self._offers = self._taken.is_set() and self._waited < self._longest
 
     def end(self, listed: dict[Key, str]) -> dict[Key, str]:
         """Offer nothing from now on; return what the watches listed and `listed` has not, or in another version."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -12,6 +13,7 @@ from tests.support.platform import WeaviateServer
 from gradatim.api.reasons import Reason
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.runtimes.instant_load import Loader
+from gradatim.operator.stores.aliases import CROWD
 from gradatim.operator.stores.weaviate import Weaviate
 from gradatim.operator.wire import Call, Endpoint, open_session
 
@@ -99,6 +101,21 @@ async def test_an_alias_is_made_moved_and_removed(
     for name in (first, second, second):
         await store.delete_collection(name)
     assert await store.collections(prefix) == []
+
+
+async def test_a_crowd_of_questions_is_answered_from_one_list_that_own_writes_renew(
+    store: Weaviate, load: Loader, prefix: str, weaviate_server: WeaviateServer
+) -> None:
+    first, second, alias = prefix + "1111111111", prefix + "2222222222", "Team_manuals_" + prefix[1:9]
+    for name in (first, second):
+        await load(weaviate_server.endpoint, name, 0)
+    for target in (first, second):
+        await store.put_alias(alias, target)
+        found = await asyncio.gather(*(store.alias(alias) for _ in range(4 * CROWD)))
+        assert set(found) == {target}
+        assert await store.alias("Team_none_" + prefix[1:9]) is None
+    await store.delete_alias(alias)
+    assert await store.alias(alias) is None
 
 
 async def test_what_an_alias_cannot_be(

@@ -178,6 +178,18 @@ async def test_a_copy_serves_one_pass() -> None:
     assert (len(world.passes), world.read) == (2, [key(0)])
 
 
+async def test_a_list_waits_for_slow_passes_no_longer_than_it_may() -> None:
+    first = FirstList(patience=10, longest=0.1)
+    for n in range(firstlist.ROOM + 3):
+        first.offer(key(n), index(n))
+    slow = asyncio.get_running_loop()
+    slow.call_later(0.15, first.take, key(0))
+    async with asyncio.timeout(5):
+        await first.room()
+    first.offer(key(1000), index(1000))
+    assert first.take(key(1000)) is None
+
+
 async def test_passes_that_hang_hold_up_no_list_and_no_memory() -> None:
     world = World(10 * firstlist.PAGE)
     world.loop.first = FirstList(patience=0.05)

@@ -18,6 +18,7 @@ from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator.breaker import Guards
 from gradatim.operator.errors import Dependency, DependencyError, WillNeverWork
 from gradatim.operator.runtimes.raycluster import RayCluster
+from gradatim.operator.stores.aliases import AliasBook
 from gradatim.operator.stores.artifacts import ArtifactStore, Files, StoreAddress, open_files
 from gradatim.operator.stores.pace import Budget, Places
 from gradatim.operator.stores.s3 import S3Keys
@@ -102,7 +103,8 @@ class Opener:
         if address is None:
             raise WillNeverWork(Reason.INVALID_SPEC, "the ComputeProfile names no vectorStore")
         key = secret.value(VECTOR_KEY, "vectorStore") if secret else None
-        return Weaviate(self.session, address, key, self._guards.of("vectorStore", address))
+        book = self._cache.get(("aliases", address, secret.version if secret else None), AliasBook)
+        return Weaviate(self.session, address, key, self._guards.of("vectorStore", address), book)
 
     async def close(self) -> None:
         """Close every connection; threads that a dead store holds are left behind."""

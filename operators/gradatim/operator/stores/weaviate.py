@@ -14,6 +14,7 @@ import aiohttp
 from gradatim.api.reasons import Reason
 from gradatim.operator.breaker import Guard
 from gradatim.operator.errors import TryLater, WillNeverWork
+from gradatim.operator.stores.aliases import AliasBook
 from gradatim.operator.wire import Answer, Call, Endpoint, member
 
 _NAME = re.compile(r"[A-Z][0-9A-Za-z_]{0,127}")
@@ -25,13 +26,19 @@ _DELETE_SECONDS = 60.0
 
 
 class Weaviate:
-    """One Weaviate. Holds no state. Every method raises `DependencyError` where the server cannot be asked."""
+    """One Weaviate. Every method raises `DependencyError` where the server cannot be asked."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, address: str, api_key: str | None = None, guard: Guard | None = None
+        self,
+        session: aiohttp.ClientSession,
+        address: str,
+        api_key: str | None = None,
+        guard: Guard | None = None,
+        book: AliasBook | None = None,
     ) -> None:
-        """Take the shared session, the REST address, the operator's API key and the guard that all calls on this address share."""
+        """Take the shared session, the REST address, the operator's API key, and the guard and the book of aliases that all calls share."""
         self._server = Endpoint(session, address, "vectorStore", "Weaviate", api_key, guard or Guard())
+        self._book = book or AliasBook()
 
     async def version(self) -> str:
         """Return the server's version."""
@@ -69,8 +76,11 @@ class Weaviate:
         return total
 
     async def alias(self, name: str) -> str | None:
-        """Return the collection that an alias leads to; None where there is no such alias."""
-        answer = await self._server.ask(Call("GET", f"/v1/aliases/{_checked(name)}"))
+        """Return the collection that an alias leads to; None where there is no such alias. At most a second old where thousands ask."""
+        path = f"/v1/aliases/{_checked(name)}"
+        if self._book.crowded():
+            return (await self._book.listing(self.aliases)).get(name)
+        answer = await self._server.ask(Call("GET", path))
         if _is_absent(answer):
             return None
         target = member(self._server.json(self._server.expect(answer, 200)), "class")
@@ -98,6 +108,7 @@ class Weaviate:
     async def delete_alias(self, name: str) -> None:
         """Remove an alias; a missing one is fine."""
         answer = await self._server.ask(Call("DELETE", f"/v1/aliases/{_checked(name)}"))
+        self._book.changed()
         if not _is_absent(answer):
             self._server.expect(answer, 200, 204)
 
@@ -118,6 +129,7 @@ class Weaviate:
         answer = await self._server.ask(Call("PUT", path, body={"class": target}))
         if _is_absent(answer):
             answer = await self._server.ask(Call("POST", "/v1/aliases", body={"alias": name, "class": target}))
+        self._book.changed()
         return self._server.expect(answer, 200, 422).status == 200
 
     async def _schema(self, name: str) -> object | None:

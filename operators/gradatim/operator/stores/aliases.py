@@ -1,0 +1,46 @@
+"""Where the aliases of one vector store lead, for passes that come in crowds: one list instead of thousands of questions.
+
+Kept by `stores.identity`, asked and told by `stores.weaviate`. After a start every index is looked at within seconds, and a question by name
+costs each pass more than anything else in it. A list serves for a second; what this process writes ends that at once. Knows no protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+CROWD = 50  # questions within a second: below that, a list of ten thousand aliases costs more than the questions
+RECENT_SECONDS = 1.0
+
+Listing = Mapping[str, str]
+
+
+class AliasBook:
+    """Counts questions, and shares a list among them when they are many. For one event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._second, self._asked, self._before = 0, 0, 0
+        self._listing: tuple[float, asyncio.Future[Listing]] | None = None
+
+    def crowded(self) -> bool:
+        """Count a question; return whether there are so many that a list is cheaper."""
+        second = int(self._clock())
+        if second != self._second:
+            self._before = self._asked if second == self._second + 1 else 0
+            self._second, self._asked = second, 0
+        self._asked += 1
+        return max(self._asked, self._before) > CROWD
+
+    async def listing(self, read: Callable[[], Awaitable[Listing]]) -> Listing:
+        """Return every alias as read at most a second ago. Whoever asks while it is read shares the answer, or the error."""
+        held = self._listing
+        if held is None or self._clock() - held[0] > RECENT_SECONDS or (held[1].done() and held[1].exception()):
+            held = (self._clock(), asyncio.ensure_future(read()))
+            self._listing = held
+        return await asyncio.shield(held[1])
+
+    def changed(self) -> None:
+        """Read anew next time: this process has written an alias."""
+        self._listing = None
