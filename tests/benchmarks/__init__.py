@@ -1,3 +1,5 @@
+"""Measurements against peers, run by hand; see docs/benchmarks.md."""
+
 import os
 import sys
 

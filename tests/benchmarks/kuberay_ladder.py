@@ -1,6 +1,6 @@
 """Our operator's part of a Run on KubeRay against KubeRay's own, with KWOK in place of nodes; root on Linux.
 
-`python -m tests.benchmarks.kuberay_ladder --rungs 1000,10000 --kuberay-rungs 1000`. Ours: N Datasets of the runtime `kuberay`; KWOK gives
+`python -m tests.benchmarks.kuberay_ladder --rungs 1000,10000 --kuberay-rungs 1000,1000:10`. Ours: N Datasets of the runtime `kuberay`; KWOK gives
 their RayJobs KubeRay's states, the benchmark writes what the workload would. KubeRay's: the same RayJobs without us, through its operator.
 """
 
@@ -240,27 +240,26 @@ async def ladder(options: argparse.Namespace, found: dict[str, Any]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="gradatim-kuberay-"))
     private_network(folder)
     sample: Body = {}
-    for wanted in numbers(options.rungs):
+    for wanted in options.rungs:
         one, sample = await ours(folder / f"ours-{wanted}", wanted, options.limit)
         print(json.dumps(one, indent=1), flush=True)
         found["ours"].append(one)
         save(options.out, found)
-    for wanted in numbers(options.kuberay_rungs):
-        for concurrency in numbers(options.concurrency):
-            root = folder / f"kuberay-{wanted}-{concurrency}"
-            other = await theirs(root, wanted, concurrency, options.limit, sample)
-            print(json.dumps(other, indent=1), flush=True)
-            found["kuberay"].append(other)
-            found["ratios"] += [
-                {
-                    "created": wanted,
-                    "concurrency": concurrency,
-                    "ours_per_kuberay": mine["objects_per_s"] / other["objects_per_s"],
-                }
-                for mine in found["ours"]
-                if mine["created"] == wanted
-            ]
-            save(options.out, found)
+    for wanted, concurrency in options.kuberay_rungs:
+        root = folder / f"kuberay-{wanted}-{concurrency}"
+        other = await theirs(root, wanted, concurrency, options.limit, sample)
+        print(json.dumps(other, indent=1), flush=True)
+        found["kuberay"].append(other)
+        found["ratios"] += [
+            {
+                "created": wanted,
+                "concurrency": concurrency,
+                "ours_per_kuberay": mine["objects_per_s"] / other["objects_per_s"],
+            }
+            for mine in found["ours"]
+            if mine["created"] == wanted
+        ]
+        save(options.out, found)
     shutil.rmtree(folder)
 
 
@@ -274,12 +273,26 @@ def numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",") if word]
 
 
+def pairs(text: str) -> list[tuple[int, int]]:
+    """Return objects and reconcilers of each rung; one reconciler is KubeRay's default.
+
+    >>> pairs("1000,1000:10")
+    [(1000, 1), (1000, 10)]
+    """
+    found = [word.partition(":") for word in text.split(",") if word]
+    return [(int(objects), int(reconcilers or 1)) for objects, _, reconcilers in found]
+
+
 def main() -> int:
     """Parse, go into namespaces of its own, run, write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rungs", default="1000,10000", help="numbers of Datasets for our operator")
-    parser.add_argument("--kuberay-rungs", default="1000", help="numbers of RayJobs for KubeRay")
-    parser.add_argument("--concurrency", default="1,10", help="numbers of KubeRay's reconcilers; 1 is its default")
+    parser.add_argument("--rungs", type=numbers, default="1000,10000", help="numbers of Datasets for our operator")
+    parser.add_argument(
+        "--kuberay-rungs",
+        type=pairs,
+        default="1000,1000:10,10000:10",
+        help="numbers of RayJobs for KubeRay, each with a number of reconcilers after a colon; 1 is KubeRay's default",
+    )
     parser.add_argument(
         "--limit", type=float, default=3600, help="seconds for one rung; what is finished by then counts"
     )

@@ -1,9 +1,9 @@
 """What the first list of a process has read and no pass has taken yet.
 
 Filled by `resync`, emptied by `loop`: after a start every object is looked at once, and reading each of them a second time by name costs more
-than the rest of most passes. A copy is used for one pass at most, and never after something newer was heard of. It may be as old as its
-list, so that a pass trusts it no more than any other read: what follows from it is fenced by its resourceVersion. Holds a bounded number of
-objects; it decides nothing.
+than most of those passes. A copy is used for one pass at most, and never after something newer was heard of. It may be as old as the
+beginning of its list, so that a pass trusts it no more than any other read: what follows from it is fenced by its resourceVersion. Holds a
+bounded number of objects; it decides nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from gradatim.operator.queue import Key
 
 PAGE = 50  # objects; a page is held beside ROOM
 ROOM = 50
-PATIENCE = 2.0  # seconds in which no copy was taken: passes wait for something else then
-LONGEST = 120.0  # seconds for which a list may wait for passes: its page tokens live for five minutes, and liveness counts resyncs
+# Seconds for which a page waits for passes. Where these take fewer than 25 copies a second, something else is slow, and everybody's key is
+# better in the queue, where namespaces take turns, than on a later page.
+PATIENCE = 2.0
+LONGEST = 60.0  # seconds for which all pages wait: tokens of pages live for five minutes, and liveness counts resyncs
 
 
 class FirstList:
@@ -29,20 +31,30 @@ class FirstList:
         self._longest = longest
         self._waited = 0.0
         self._copies: dict[Key, Body] = {}
-        self._watched: dict[Key, str] | None = {}  # what the watches have listed while the first list went on
-        self._offers = True
+        self._watched: dict[Key, str] = {}  # what watches have listed before the first list came to it
+        self._handed: dict[Key, str] = {}
+        self._open = self._offers = True
         self._taken = asyncio.Event()
 
+    def __len__(self) -> int:
+        """Return how many copies wait."""
+        return len(self._copies)
+
     def covers(self, key: Key, version: str) -> bool:
-        """Return whether an object that a watch lists at its start needs no pass of its own, as the first list will come to it."""
-        if self._watched is None:
+        """Return whether what a watch lists when it begins needs no pass of its own, since the first list comes to it or has come."""
+        if not self._open:
             return False
+        if key in self._handed:
+            return self._handed[key] == version
         self._watched[key] = version
         return True
 
-    def offer(self, key: Key, body: Body) -> None:
-        """Keep a copy for the next pass over `key`, unless passes are too slow for copies to stay fresh."""
-        if self._offers:
+    def hand(self, key: Key, body: Body, *, copy: bool) -> None:
+        """Take note of an object of the list. Keeps it for the next pass if `copy` and nothing newer is known of it."""
+        version = body["metadata"]["resourceVersion"]
+        self.heard(key, version)
+        self._handed[key] = version
+        if copy and self._offers and self._watched.get(key, version) == version:
             self._copies[key] = body
 
     def take(self, key: Key) -> Body | None:
@@ -53,23 +65,26 @@ class FirstList:
         return found
 
     def heard(self, key: Key, version: str) -> None:
-        """Forget a copy of another version than the one that an event tells of."""
+        """Forget a copy of another version than the one that was heard of."""
         held = self._copies.get(key)
-        if held is not None and held["metadata"].get("resourceVersion") != version:
+        if held is not None and held["metadata"]["resourceVersion"] != version:
             self.take(key)
 
     async def room(self) -> None:
-        """Wait until there is room for another page. Where passes take nothing for a while, or too little in all, no more copies are kept."""
-        while self._offers and len(self._copies) > ROOM:
-            self._taken.clear()
-            begun = time.monotonic()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
+        """Wait until there is room for another page. Where passes are too slow for that, no more copies are kept."""
+        begun = time.monotonic()
+        left = min(self._patience, self._longest - self._waited)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                while self._offers and len(self._copies) > ROOM:
+                    self._taken.clear()
                     await self._taken.wait()
-            self._waited += time.monotonic() - begun
-            self._offers = self._taken.is_set() and self._waited < self._longest
+        self._waited += time.monotonic() - begun
+        self._offers = self._offers and len(self._copies) <= ROOM
 
-    def end(self, listed: dict[Key, str]) -> dict[Key, str]:
-        """Offer nothing from now on; return what the watches listed and `listed` has not, or in another version."""
-        watched, self._watched, self._offers = self._watched or {}, None, False
-        return {key: version for key, version in watched.items() if listed.get(key) != version}
+    def end(self) -> dict[Key, str]:
+        """Keep no more copies from now on; return what watches have listed and the list has not, or in another version."""
+        missed = {key: version for key, version in self._watched.items() if self._handed.get(key) != version}
+        self._open = self._offers = False
+        self._watched, self._handed = {}, {}
+        return missed

@@ -1,7 +1,7 @@
 """Takes keys from the queue and runs one pass each; turns errors into waits.
 
 Started by `main` with N workers. A pass reads fresh, so that nothing is decided on an event's copy; only the first pass after a start may use
-what the first list has just read. It must not know any kind by name beyond the table of reconcilers that it is given.
+what the first list has read. It must not know any kind by name beyond the table of reconcilers that it is given.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ class Loop:
     `looked` collects the keys whose object was seen until somebody sets it to None.
     """
 
-    def __init__(self, context: Context, queue: WorkQueue, reconcilers: Mapping[str, Reconciler]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        queue: WorkQueue,
+        reconcilers: Mapping[str, Reconciler],
+        first: FirstList | None = None,
+    ) -> None:
         self.context = context
         self.queue = queue
         self.reconcilers = reconcilers
@@ -37,7 +43,7 @@ class Loop:
         self.written: dict[Key, str] = {}
         self.runs: dict[Key, tuple[str, str]] = {}  # uid and Run as last read, for the search for strays
         self.looked: set[Key] | None = set()
-        self.first = FirstList()
+        self.first = FirstList() if first is None else first
         self._arrived: dict[Key, float] = {}
         self._heard: dict[Key, str] = {}  # resourceVersion of the last event while the key was in work
 
@@ -53,19 +59,19 @@ class Loop:
             self.queue.add(key)
 
     def listed(self, key: Key, resource_version: str) -> None:
-        """Take note of what a watch lists before it begins. At a start the first list hands it over anyway."""
+        """Take note of what a watch lists when it begins. At a start the first list hands it over anyway."""
         if not self.first.covers(key, resource_version):
             self.event(key, resource_version)
 
     def hand(self, key: Key, body: Body) -> None:
-        """Ask for the first look at what the first list has read; with the copy where nothing else was heard of the object before."""
-        if self.looked is not None and key not in self.looked and not self.queue.holds(key):
-            self.first.offer(key, body)
+        """Ask for the first look at what the first list has read; with the copy where nothing was heard of the object before."""
+        known = self.looked is None or key in self.looked or self.queue.holds(key)
+        self.first.hand(key, body, copy=not known)
         self.queue.add(key, Lane.RESYNC)
 
-    def first_list_ended(self, present: dict[Key, str]) -> None:
+    def first_list_ended(self) -> None:
         """Look at what the watches have seen otherwise than the first list."""
-        for key, version in self.first.end(present).items():
+        for key, version in self.first.end().items():
             self.event(key, version)
 
     def _judge(self, key: Key) -> None:

@@ -20,6 +20,7 @@ import uvloop
 
 from gradatim.operator import computeprofile, dataset, ragindex, serving, watches
 from gradatim.operator.dependents import Dependents
+from gradatim.operator.firstlist import LONGEST, FirstList
 from gradatim.operator.kube import Kube
 from gradatim.operator.loop import Loop
 from gradatim.operator.metrics import Metrics
@@ -62,7 +63,8 @@ async def run(settings: Settings) -> int:
         slots=Slots(),
         dependents=Dependents(),
     )
-    loop = Loop(context, queue, reconcilers())
+    longest = min(LONGEST, settings.stall_after / 2)  # of what liveness allows without a resync
+    loop = Loop(context, queue, reconcilers(), FirstList(longest=longest))
     resync = Resync(loop, settings.watch_namespaces)
     ready = asyncio.Event()
     health = serving.Health(loop, settings.stall_after, lambda: ready.is_set() and context.slots.primed)
@@ -124,6 +126,7 @@ async def _prime(loop: Loop, resync: Resync) -> None:
     for key in loop.context.slots.all_waiting():
         loop.queue.add(key)
     logger.info("every object has been looked at once")
+    gc.collect()  # of what a start leaves behind; the next full collection by itself may be hours away
     await asyncio.Event().wait()
 
 
@@ -171,6 +174,7 @@ def main(env: Mapping[str, str]) -> int:
     sys.setrecursionlimit(RECURSION_LIMIT)
     # What is imported lives as long as the process, and a list of objects is made of thousands of containers and no cycles: with Python's
     # thresholds a sixth of a restart goes to looking for some.
+    gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
     return uvloop.run(run(settings))

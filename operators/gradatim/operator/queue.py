@@ -194,8 +194,8 @@ class WorkQueue:
         return key in self._in_work
 
     def holds(self, key: Key) -> bool:
-        """Return whether `key` waits or is looked at now."""
-        return key in self._queued or key in self._in_work
+        """Return whether `key` waits, is looked at now, or will be after a delay."""
+        return key in self._queued or key in self._in_work or key in self._timers
 
     def oldest_age(self) -> float:
         """Return for how many seconds the oldest waiting key has waited."""

@@ -12,8 +12,8 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
 
-from gradatim.api.kinds import KINDS
-from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER
+from gradatim.api.kinds import KINDS, Kind
+from gradatim.api.meta import API_VERSION, LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER
 from gradatim.operator import clock, firstlist
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
 from gradatim.operator.errors import OperatorError
@@ -40,7 +40,7 @@ class Resync:
         for kind in KINDS:
             number = 0
             for namespace in self._namespaces if kind.namespaced else ("",):
-                async for page in self._pages(kind.plural, namespace):
+                async for page in self._pages(kind, namespace):
                     for item in page:
                         number += 1
                         self._look(kind.plural, item, present)
@@ -51,7 +51,7 @@ class Resync:
             self._loop.queue.add(key, Lane.RESYNC)
         self._seen = present
         if not self.first.is_set():
-            self._loop.first_list_ended(present)
+            self._loop.first_list_ended()
             self.first.set()
         await self._strays()
         self._loop.context.metrics.resyncs.inc()
@@ -61,13 +61,16 @@ class Resync:
         """Return the keys of the last list."""
         return frozenset(self._seen)
 
-    async def _pages(self, plural: str, namespace: str) -> AsyncIterator[list[Body]]:
-        kube = self._loop.context.kube
+    async def _pages(self, kind: Kind, namespace: str) -> AsyncIterator[list[Body]]:
+        kube, plural = self._loop.context.kube, kind.plural
         if self.first.is_set():
             async for page in kube.pages(ours(plural), namespace, metadata_only=plural not in DEPENDED_UPON):
                 yield page
             return
         async for page in kube.pages(ours(plural), namespace, limit=firstlist.PAGE):
+            for item in page:
+                item.setdefault("kind", kind.name)  # servers may leave it to the list
+                item.setdefault("apiVersion", API_VERSION)
             yield page
             await self._loop.first.room()
 

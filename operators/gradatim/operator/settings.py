@@ -68,7 +68,8 @@ def _number(env: Mapping[str, str], name: str, default: float, low: float) -> fl
 
 def load(env: Mapping[str, str]) -> Settings:
     """Return the settings in `env`. Raises `SettingsError` that names the variable and what it may be."""
-    namespaces = tuple(n.strip() for n in env.get("GRADATIM_WATCH_NAMESPACES", "").split(",") if n.strip())
+    named = (n.strip() for n in env.get("GRADATIM_WATCH_NAMESPACES", "").split(","))
+    namespaces = tuple(dict.fromkeys(n for n in named if n))
     base, runs = Settings(), RunSettings()
     return Settings(
         namespace=env.get("GRADATIM_OPERATOR_NAMESPACE", base.namespace),

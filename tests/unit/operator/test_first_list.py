@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gradatim.operator import firstlist
+from gradatim.operator import firstlist, watches
 from gradatim.operator.dependents import Dependents
 from gradatim.operator.firstlist import FirstList
 from gradatim.operator.kube import Body, Conflict, Resource
@@ -43,7 +43,7 @@ class World:
         self.passes: list[tuple[Key, str]] = []
         self.errors: list[Exception] = []
         self.before_page: Callable[[int], None] = lambda _: None
-        self.held = 0
+        self.held, self.takes = 0, 0.0
         self.blocked: asyncio.Event | None = None
         context: Any = SimpleNamespace(
             kube=self,
@@ -79,9 +79,10 @@ class World:
     async def reconcile(self, context: Context, at: Key, body: Body, now: datetime) -> Outcome:
         """Note what was looked at."""
         del context, now
-        self.held = max(self.held, len(self.loop.first._copies))
+        self.held = max(self.held, len(self.loop.first))
         if self.blocked is not None:
             await self.blocked.wait()
+        await asyncio.sleep(self.takes)
         self.passes.append((at, body["metadata"]["resourceVersion"]))
         if self.errors:
             raise self.errors.pop()
@@ -104,12 +105,13 @@ class World:
 
 async def test_every_object_is_looked_at_once_and_read_by_no_name_and_few_are_held_at_a_time() -> None:
     world = World(10 * firstlist.PAGE)
+    world.takes = 0.002
     for n in range(10 * firstlist.PAGE):
         world.loop.listed(key(n), "1")  # the watch lists them too
     await world.run()
     assert sorted(at for at, _ in world.passes) == sorted(world.now)
     assert world.read == []
-    assert 0 < world.held <= firstlist.PAGE + firstlist.ROOM
+    assert firstlist.ROOM < world.held <= firstlist.PAGE + firstlist.ROOM
 
 
 async def test_later_lists_hand_nothing_over() -> None:
@@ -162,6 +164,66 @@ async def test_what_only_the_watch_has_listed_is_looked_at(version: str) -> None
     assert (key(0) in world.read) is (version == "2")
 
 
+async def test_an_event_that_waits_for_its_pass_is_older_than_no_copy() -> None:
+    world = World(1)
+    world.now[key(0)] = index(0, "2")
+    world.loop.event(key(0), "2")
+    world.loop.hand(key(0), index(0))
+    await world.run(lists=False)
+    assert (world.passes, world.read) == ([(key(0), "2")], [key(0)])
+
+
+async def test_an_object_that_could_not_be_read_is_read_again_and_not_taken_from_the_list() -> None:
+    world = World(1)
+    world.now[key(0)] = index(0, "2")
+    world.loop.queue.add_after(key(0), 0.05)  # what a pass leaves behind that the API server did not answer
+    world.loop.hand(key(0), index(0))
+    await world.run(lists=False)
+    assert {version for _, version in world.passes} == {"2"}
+
+
+async def test_a_list_that_begins_again_hands_over_the_newer_object() -> None:
+    world = World(1)
+    world.loop.hand(key(0), index(0))
+    world.now[key(0)] = index(0, "2")
+    world.loop.hand(key(0), index(0, "2"))
+    await world.run(lists=False)
+    assert world.passes == [(key(0), "2")]
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["the copy waits", "the copy was used"])
+async def test_a_watch_that_lists_again_tells_of_what_the_first_list_has_not(*, looked: bool) -> None:
+    world = World(1)
+    world.loop.hand(key(0), index(0))
+    if looked:
+        await world.run(lists=False)
+    world.now[key(0)] = index(0, "2")
+    world.loop.listed(key(0), "2")
+    await world.run(lists=False)
+    assert world.passes[-1] == (key(0), "2")
+    world.passes.clear()
+    world.loop.listed(key(0), "1")
+    await world.run(lists=False)
+    assert world.passes == [], "what it has is no news"
+
+
+async def test_a_copy_that_a_watch_knows_to_be_old_is_not_used() -> None:
+    world = World(1)
+    world.loop.listed(key(0), "2")
+    world.now[key(0)] = index(0, "2")
+    world.loop.hand(key(0), index(0))
+    await world.run(lists=False)
+    assert world.passes == [(key(0), "2")]
+
+
+async def test_the_kind_of_an_object_is_told_where_only_its_list_tells_it() -> None:
+    world = World(1)
+    body = world.now[key(0)]
+    del body["kind"]
+    await world.run()
+    assert (body["kind"], body["apiVersion"]) == ("RAGIndex", "gradatim.dev/v1alpha1")
+
+
 async def test_after_the_first_list_what_a_watch_lists_is_an_event() -> None:
     world = World(0)
     await world.resync.once()
@@ -181,13 +243,12 @@ async def test_a_copy_serves_one_pass() -> None:
 async def test_a_list_waits_for_slow_passes_no_longer_than_it_may() -> None:
     first = FirstList(patience=10, longest=0.1)
     for n in range(firstlist.ROOM + 3):
-        first.offer(key(n), index(n))
-    slow = asyncio.get_running_loop()
-    slow.call_later(0.15, first.take, key(0))
+        first.hand(key(n), index(n), copy=True)
     async with asyncio.timeout(5):
         await first.room()
-    first.offer(key(1000), index(1000))
+    first.hand(key(1000), index(1000), copy=True)
     assert first.take(key(1000)) is None
+    assert first.take(key(0)) is not None, "what was kept serves all the same"
 
 
 async def test_passes_that_hang_hold_up_no_list_and_no_memory() -> None:
@@ -197,7 +258,7 @@ async def test_passes_that_hang_hold_up_no_list_and_no_memory() -> None:
     workers = [asyncio.create_task(world.loop.work()) for _ in range(2)]
     async with asyncio.timeout(10):
         await world.resync.once()
-    assert len(world.loop.first._copies) <= firstlist.PAGE + firstlist.ROOM
+    assert len(world.loop.first) <= firstlist.PAGE + firstlist.ROOM
     world.blocked.set()
     async with asyncio.timeout(10):
         while not world.loop.queue.quiescent():
@@ -206,3 +267,28 @@ async def test_passes_that_hang_hold_up_no_list_and_no_memory() -> None:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
     assert sorted(at for at, _ in world.passes) == sorted(world.now)
+
+
+class Heard:
+    """A loop that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Key, str]] = []
+
+    def event(self, key: Key, version: str) -> None:
+        """Take an event."""
+        self.told.append(("event", key, version))
+
+    def listed(self, key: Key, version: str) -> None:
+        """Take what a watch lists."""
+        self.told.append(("listed", key, version))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [(None, "listed"), ("ADDED", "event"), ("MODIFIED", "event"), ("DELETED", "event")]
+)
+async def test_what_a_watch_lists_is_told_apart_from_what_happens(said: str | None, told: str) -> None:
+    heard: Any = Heard()
+    body = {"metadata": {"namespace": "team", "name": "docs", "resourceVersion": "7"}}
+    await watches._handler(heard, "ragindices")(body=body, type=said)
+    assert heard.told == [(told, Key("ragindices", "team", "docs"), "7")]

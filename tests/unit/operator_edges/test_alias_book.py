@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from gradatim.api.runstatus import StoreIdentity
 from gradatim.operator.stores.aliases import CROWD, RECENT_SECONDS, AliasBook
+from gradatim.operator.stores.identity import VECTOR_KEY, Opener, Secret
 
 
 class Store:
@@ -38,12 +40,12 @@ def test_a_crowd_is_more_than_so_many_questions_within_a_second(per_second: int,
     store = Store()
     said = []
     for _ in range(3 * per_second):
-        said.append(store.book.crowded())
+        said.append(store.book.crowded("Docs"))
         store.now += 1 / per_second
     assert any(said) is crowded
     assert all(said[per_second:]) is crowded, "it stays one from second to second"
     store.now += 2
-    assert not store.book.crowded()
+    assert not store.book.crowded("Docs")
 
 
 async def test_a_crowd_shares_one_list_for_a_second() -> None:
@@ -55,12 +57,29 @@ async def test_a_crowd_shares_one_list_for_a_second() -> None:
     assert (await store.ask(), store.reads) == ("second", 2)
 
 
-async def test_what_this_process_writes_is_seen_at_once() -> None:
+async def test_what_this_process_writes_is_asked_by_name_until_the_next_list_and_the_list_serves_the_others() -> None:
     store = Store()
-    assert await store.ask() == "first"
+    for _ in range(2 * CROWD):
+        store.book.crowded("Docs")
+    await store.ask()
+    store.book.changed("Docs")
+    assert [store.book.crowded(name) for name in ("Docs", "Other")] == [False, True]
+    assert (await store.ask(), store.reads) == ("first", 1)
+    store.now += RECENT_SECONDS + 0.01
     store.aliases["Docs"] = "second"
-    store.book.changed()
-    assert await store.ask() == "second"
+    assert store.book.crowded("Docs"), "the next list is begun after the write"
+    assert (await store.ask(), store.reads) == ("second", 2)
+
+
+async def test_a_write_while_a_list_is_read_is_not_taken_from_that_list() -> None:
+    store = Store()
+    for _ in range(2 * CROWD):
+        store.book.crowded("Docs")
+    reading = asyncio.create_task(store.ask())
+    await asyncio.sleep(0)
+    store.book.changed("Docs")
+    await reading
+    assert not store.book.crowded("Docs")
 
 
 async def test_an_error_is_shared_and_not_kept() -> None:
@@ -78,3 +97,17 @@ async def test_whoever_gives_up_takes_the_answer_from_nobody() -> None:
     await asyncio.sleep(0)
     first.cancel()
     assert await second == "first"
+
+
+async def test_all_passes_share_the_book_of_a_store_until_its_key_changes() -> None:
+    opener = Opener()
+    identity = StoreIdentity(
+        profile="p",
+        profile_uid="u",
+        artifact_root="file:///store/{namespace}/",
+        vector_endpoint="http://vectors.example",
+    )
+    books = [opener.vectors(identity, Secret(version, {VECTOR_KEY: "k"}))._book for version in ("1", "1", "2")]
+    await opener.close()
+    assert books[0] is books[1]
+    assert books[1] is not books[2]

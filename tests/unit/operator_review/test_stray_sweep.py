@@ -81,7 +81,7 @@ def test_a_stray_that_cannot_be_removed_stays_until_the_next_time(error: KubeErr
         runs={Key("datasets", "team", "one"): ("u", "run")},
         upstream=lambda *_: None,
         first=FirstList(),
-        first_list_ended=lambda _: None,
+        first_list_ended=lambda: None,
     )
     asyncio.run(Resync(loop, ()).once())
     assert (server.deleted, server.found) == (["last"], 3), (

@@ -23,24 +23,34 @@ class AliasBook:
         self._clock = clock
         self._second, self._asked, self._before = 0, 0, 0
         self._listing: tuple[float, asyncio.Future[Listing]] | None = None
+        self._written: set[str] = set()  # since the list was begun
 
-    def crowded(self) -> bool:
-        """Count a question; return whether there are so many that a list is cheaper."""
+    def crowded(self, alias: str) -> bool:
+        """Count a question; return whether a list answers it: there are many, and this process has not written the alias since."""
         second = int(self._clock())
         if second != self._second:
             self._before = self._asked if second == self._second + 1 else 0
             self._second, self._asked = second, 0
         self._asked += 1
-        return max(self._asked, self._before) > CROWD
+        return max(self._asked, self._before) > CROWD and (self._stale() or alias not in self._written)
 
     async def listing(self, read: Callable[[], Awaitable[Listing]]) -> Listing:
         """Return every alias as read at most a second ago. Whoever asks while it is read shares the answer, or the error."""
         held = self._listing
-        if held is None or self._clock() - held[0] > RECENT_SECONDS or (held[1].done() and held[1].exception()):
+        if held is None or self._stale():
+            self._written.clear()
             held = (self._clock(), asyncio.ensure_future(read()))
             self._listing = held
         return await asyncio.shield(held[1])
 
-    def changed(self) -> None:
-        """Read anew next time: this process has written an alias."""
-        self._listing = None
+    def changed(self, alias: str) -> None:
+        """Ask by name until the next list: this process has written the alias, or tried to."""
+        if self._listing is not None:
+            self._written.add(alias)
+
+    def _stale(self) -> bool:
+        if self._listing is None:
+            return True
+        begun, read = self._listing
+        failed = read.done() and (read.cancelled() or read.exception() is not None)
+        return failed or self._clock() - begun > RECENT_SECONDS

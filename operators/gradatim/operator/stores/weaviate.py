@@ -78,7 +78,7 @@ class Weaviate:
     async def alias(self, name: str) -> str | None:
         """Return the collection that an alias leads to; None where there is no such alias. At most a second old where thousands ask."""
         path = f"/v1/aliases/{_checked(name)}"
-        if self._book.crowded():
+        if self._book.crowded(name):
             return (await self._book.listing(self.aliases)).get(name)
         answer = await self._server.ask(Call("GET", path))
         if _is_absent(answer):
@@ -107,8 +107,10 @@ class Weaviate:
 
     async def delete_alias(self, name: str) -> None:
         """Remove an alias; a missing one is fine."""
-        answer = await self._server.ask(Call("DELETE", f"/v1/aliases/{_checked(name)}"))
-        self._book.changed()
+        try:
+            answer = await self._server.ask(Call("DELETE", f"/v1/aliases/{_checked(name)}"))
+        finally:
+            self._book.changed(name)
         if not _is_absent(answer):
             self._server.expect(answer, 200, 204)
 
@@ -126,10 +128,12 @@ class Weaviate:
 
     async def _set_alias(self, name: str, collection: str) -> bool:
         path, target = f"/v1/aliases/{_checked(name)}", _checked(collection)
-        answer = await self._server.ask(Call("PUT", path, body={"class": target}))
-        if _is_absent(answer):
-            answer = await self._server.ask(Call("POST", "/v1/aliases", body={"alias": name, "class": target}))
-        self._book.changed()
+        try:
+            answer = await self._server.ask(Call("PUT", path, body={"class": target}))
+            if _is_absent(answer):
+                answer = await self._server.ask(Call("POST", "/v1/aliases", body={"alias": name, "class": target}))
+        finally:
+            self._book.changed(name)
         return self._server.expect(answer, 200, 422).status == 200
 
     async def _schema(self, name: str) -> object | None:
