@@ -79,6 +79,7 @@ async def rung(bench: Bench, known: int, wanted: int) -> dict[str, Any]:
         "restart_cpu_s": cpu_restart,
         "restart_kube_calls_per_reconcile": counts["gradatim_kube_calls_total"] / counts["gradatim_reconcile_total"],
         "resident_mb": memory,
+        "api_server_mb": bench.resident(Component.APISERVER),
         "steady_state_writes_over_3_resyncs": steady,
         "change_to_status": lags,
     }

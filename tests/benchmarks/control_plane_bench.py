@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from gradatim.platform import PlatformState
+from gradatim.platform import Component, PlatformState
 from gradatim.platform.dirs import Layout
 
 API = "/apis/gradatim.dev/v1alpha1"
@@ -105,6 +105,10 @@ class Bench:
         process = psutil.Process(self.operator.pid)
         times = process.cpu_times()
         return times.user + times.system, process.memory_info().rss / 1e6
+
+    def resident(self, component: Component) -> float:
+        """Return the resident MB of a component of the platform."""
+        return psutil.Process(self.state.components[component].pid).memory_info().rss / 1e6
 
     def burned(self) -> dict[str, float]:
         """Return the CPU seconds of every process that shares the cores, by name."""

@@ -35,10 +35,13 @@ say "5. What was measured, and what was rejected"
 
 say "Where to look next"
 cat <<EOF
-  The platform goes on running. Try, after   export GRADATIM_STATE=$STATE
-    $GRADATIM describe dataset support-tickets    which rows were rejected, and why
-    $GRADATIM describe ragindex gradatim-docs     conditions, gates, versions
+  The gates of this index look at recall@10 and ndcg@10: docs/guides/evaluation-and-gates.md.
+  The platform goes on running. Try:
+    export GRADATIM_STATE=$STATE
+    $GRADATIM describe dataset support-tickets    # which rows were rejected, and why
+    $GRADATIM describe ragindex gradatim-docs     # conditions, gates, versions
     $GRADATIM index query gradatim-docs "your question" --explain
-  kubectl works too: KUBECONFIG=$STATE/kubeconfig kubectl get ragindices
+  kubectl works too:
+    KUBECONFIG=$STATE/kubeconfig kubectl get ragindices
   Documentation: docs/index.md. Stop and clean up: make demo-down
 EOF

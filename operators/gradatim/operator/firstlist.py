@@ -17,9 +17,9 @@ from gradatim.operator.queue import Key
 
 PAGE = 50  # objects; a page is held beside ROOM
 ROOM = 50
-# Seconds for which a page waits for passes. Where these take fewer than 25 copies a second, something else is slow, and everybody's key is
-# better in the queue, where namespaces take turns, than on a later page.
-PATIENCE = 2.0
+# Seconds for which a page waits for passes. Where these take fewer than ten copies a second, something else is slow, and everybody's key is
+# better in the queue, where namespaces take turns, than on a later page. Less would give up while kopf goes through its own list.
+PATIENCE = 5.0
 LONGEST = 60.0  # seconds for which all pages wait: tokens of pages live for five minutes, and liveness counts resyncs
 
 

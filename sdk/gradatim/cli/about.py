@@ -51,7 +51,10 @@ def version(*, cluster: Cluster, client_only: bool, output: str) -> None:
 @click.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    """Print a completion script, e.g. `source <(gradatim completion bash)`."""
+    """Print a completion script for a shell.
+
+    For instance `source <(gradatim completion bash)` in the shell's start file.
+    """
     from click.shell_completion import get_completion_class
 
     from gradatim.cli.main import cli

@@ -27,9 +27,14 @@ def heading(number: int, passage: Passage) -> str:
 
 
 def body(passage: Passage, width: int = WIDTH) -> Iterator[str]:
-    """Yield the text, indented and wrapped; its lines stay lines, so that lists, tables and code can be read."""
+    """Yield the text, indented and wrapped; its lines stay lines, and those of tables and code are whole."""
+    code = False
     for line in passage.text.splitlines():
-        if line.strip():
+        fence = line.lstrip().startswith(("```", "~~~"))
+        code ^= fence
+        if code or fence or line.lstrip().startswith("|"):
+            yield f"{_INDENT}{line.rstrip()}" if line.strip() else ""
+        elif line.strip():
             yield from textwrap.wrap(
                 line.rstrip(),
                 max(width, 40),

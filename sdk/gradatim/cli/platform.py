@@ -61,7 +61,9 @@ def up(  # noqa: PLR0913 - one parameter per option
     *, state: Path | None, allow_source: tuple[Path, ...], cpus: int | None, node: bool, addons: tuple[str, ...],
     no_kuberay: bool, pod_memory: int | None, output: str,
 ) -> None:  # fmt: skip
-    """Start the local platform: API server, Weaviate, Ray and operator as plain processes.
+    """Start the local platform, all of it plain processes.
+
+    etcd, API server and controller manager, Weaviate, Ray, the operator.
 
     With --node a real single-node Kubernetes cluster instead: kubelet, containerd and pods (Linux, root).
     May be repeated: what runs is left alone. The first start compiles what is not cached, which takes minutes.
@@ -85,7 +87,11 @@ def up(  # noqa: PLR0913 - one parameter per option
     result = {"kubeconfig": str(found.kubeconfig), "apiServer": found.api_server, "weaviate": found.weaviate}
     result |= {"ray": found.ray_dashboard, "state": str(found.state_dir)}
     if not show(result, output):
-        say("the local platform is up; `gradatim` finds it by itself, kubectl with:")
+        if found.state_dir == _folder(None):
+            say("the local platform is up; `gradatim` finds it by itself, kubectl with:")
+        else:
+            say("the local platform is up; `gradatim` and kubectl find it with:")
+            click.echo(f"export GRADATIM_STATE={found.state_dir}")
         click.echo(f"export KUBECONFIG={found.kubeconfig}")
 
 
@@ -133,7 +139,10 @@ def down(*, state: Path | None, purge: bool, node: bool, output: str) -> None:
 @state_option
 @output_option()
 def status(*, state: Path | None, node: bool, output: str) -> None:
-    """Show the local platform's components, versions, health and addresses. Exit code 1 if one is not running."""
+    """Show the local platform's components.
+
+    Their state, version and address. Exit code 1 if one is not running.
+    """
     if node:
         found = node_status(state)
     else:
@@ -150,4 +159,6 @@ def status(*, state: Path | None, node: bool, output: str) -> None:
         for folder in sorted({str(c.log.parent) for c in found}):
             say(f"logs: {folder}")
     if any(r["state"] != "running" for r in rows):
+        if output == "table" and not node:
+            say("`gradatim up` starts what does not run")
         raise click.exceptions.Exit(1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradatim.client.credentials import ExecPlugin, Identity, decoded
 from gradatim.client.errors import NotConfiguredError
-from gradatim.client.statedir import local_platform
+from gradatim.client.statedir import default_state, local_platform
 
 if TYPE_CHECKING:
     import ssl
@@ -73,7 +73,8 @@ def find_connection(
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return in_cluster()
     raise NotConfiguredError(
-        "no cluster is known: neither --kubeconfig, $KUBECONFIG, a local platform nor ~/.kube/config"
+        f"no cluster is known: neither --kubeconfig, $KUBECONFIG, a local platform in {state or default_state()} nor ~/.kube/config",
+        hint="start the local platform with `gradatim up`, name another one with $GRADATIM_STATE, or a cluster with --kubeconfig",
     )
 
 

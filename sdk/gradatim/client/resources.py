@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from gradatim.api.base import ReadModel
 from gradatim.api.kinds import KINDS, Kind, kind_of
-from gradatim.api.meta import GROUP, VERSION
+from gradatim.api.meta import API_VERSION, GROUP, VERSION
 from gradatim.client.effects import Op, Request, Response, send
 from gradatim.client.errors import NotFoundError, ServerError, UnknownKindError, from_response
 from gradatim.client.manifests import Manifest
@@ -75,11 +75,17 @@ def discover(api_version: str, kind: str) -> Op[Resource]:
     try:
         found = document(response)
     except NotFoundError as error:
-        raise UnknownKindError(f"the cluster does not know {api_version} {kind}") from error
+        raise _unknown(api_version, kind) from error
     for entry in found.get("resources") or []:
         if entry.get("kind") == kind and "/" not in entry.get("name", "/"):
             return Resource(api_version, str(entry["name"]), bool(entry.get("namespaced")))
-    raise UnknownKindError(f"the cluster does not know {api_version} {kind}")
+    raise _unknown(api_version, kind)
+
+
+def _unknown(api_version: str, kind: str) -> UnknownKindError:
+    ours = f"kinds of {API_VERSION} are " + ", ".join(k.name for k in KINDS)
+    hint = ours if api_version.startswith(f"{GROUP}/") else None
+    return UnknownKindError(f"the cluster does not know {api_version} {kind}", hint=hint)
 
 
 def document(response: Response) -> Mapping[str, Any]:

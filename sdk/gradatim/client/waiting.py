@@ -154,7 +154,9 @@ def wait(where: Target, goal: Goal, timeout: float, on_progress: Callable[[WaitU
             on_progress(WaitUpdate(thing, verdict.text, seen.progress, (yield from clock()) - started))
         if verdict.stalled is not None:
             found = verdict.stalled
-            raise StalledError(f"{where} is stalled: {said(found)}", reason=found.reason)
+            name = f"{where.kind.singular} {where.name}"
+            todo = f"`gradatim describe {name}` tells more; after a correction outside the manifest: `gradatim rerun {name}`"
+            raise StalledError(f"{where} is stalled: {said(found)}", reason=found.reason, hint=todo)
         if verdict.done:
             return event.body
     hint = "is the operator running, and does it watch this namespace? `gradatim status`" if text == UNSEEN else None

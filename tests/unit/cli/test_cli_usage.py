@@ -115,7 +115,10 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
 
 def test_status_says_where_the_logs_lie(run: CliRunner, tmp_path: Path) -> None:
     result = run.invoke(cli, ["status"])
-    assert (result.exit_code, lines(result)) == (1, [f"logs: {tmp_path / 'state' / 'logs'}"])
+    assert (result.exit_code, lines(result)) == (
+        1,
+        [f"logs: {tmp_path / 'state' / 'logs'}", "`gradatim up` starts what does not run"],
+    )
     assert [r["log"] for r in json.loads(run.invoke(cli, ["status", "-o", "json"]).stdout)][:1] == [
         str(tmp_path / "state" / "logs" / "etcd.log")
     ]

@@ -181,7 +181,9 @@ def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]
             found[ConditionType.DATA_VALID] = jobstatus.data_valid(
                 result.validation, "documents", step.message, good=good
             )
-        elif good:
+        elif good and not (
+            result.outcome == "Unchanged" and _expects(world)
+        ):  # else what was found of the same documents stands
             found[ConditionType.DATA_VALID] = Verdict(
                 ConditionType.DATA_VALID, True, Reason.NOT_REQUESTED, "no expectation was checked"
             )
@@ -201,6 +203,11 @@ def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]
         if find(world.status.conditions, kind) is None and kind not in found:
             found[kind] = Verdict(kind, None, Reason.PENDING, jobstatus.NOTHING_YET)
     return list(found.values())
+
+
+def _expects(world: World) -> bool:
+    asked = world.index.spec.validation
+    return bool(asked.expectations) or asked.suite_ref is not None
 
 
 def _built(output: IndexOutput, adopted_from: str | None) -> str:

@@ -36,7 +36,10 @@ def list_path(source: str, uri: str, allowed: list[str], limit: int) -> Listing:
         raise unreachable(source, f"{start} cannot be read ({error.strerror})") from error
     if not any(real.is_relative_to(root) for root in roots):
         where = ", ".join(allowed) or "none"
-        raise not_allowed(source, f"{start} does not lie below an allowed root of the profile ({where})")
+        told = f"{start} does not lie below an allowed root of the profile ({where})"
+        raise not_allowed(
+            source, f"{told}; once its limits allow it (local platform: `gradatim up --allow-source`), rerun"
+        )
     return list_folder(source, real, limit)
 
 
