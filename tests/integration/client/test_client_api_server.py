@@ -197,6 +197,9 @@ def test_create_refuses_what_exists_and_kinds_nobody_knows(client: Client) -> No
         client.create(dataset())
     with pytest.raises(UnknownKindError, match=r"example\.com/v1 Thing"):
         client.apply({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "x"}})
+    with pytest.raises(UnknownKindError, match="RagIndex") as error:
+        client.apply({"apiVersion": "gradatim.dev/v1alpha1", "kind": "RagIndex", "metadata": {"name": "x"}})
+    assert "RAGIndex" in error.value.hint
     with pytest.raises(UnknownKindError, match="known kinds"):
         client.get("thing", "x")
 
@@ -306,6 +309,7 @@ def test_wait_fails_with_the_reason_of_a_stall(client: Client, set_status: Calla
     with pytest.raises(StalledError, match=r"GateFailed: ndcg@10 misses") as error:
         client.wait(Dataset, "docs", timeout_seconds=10)
     assert error.value.reason == "GateFailed"
+    assert "gradatim rerun dataset docs" in error.value.hint
 
 
 def test_wait_ends_in_time_and_on_deletion(client: Client) -> None:

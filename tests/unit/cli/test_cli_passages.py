@@ -42,6 +42,15 @@ def test_lines_stay_lines_and_long_ones_are_wrapped() -> None:
     assert " ".join(" ".join(shown).split()) == " ".join(PASSAGE.text.split())
 
 
+def test_code_and_tables_are_whole_however_long() -> None:
+    command = "gradatim index query handbook 'how long is the notice period?' --filter department=hr"
+    row = "| kind | what it is, in a cell that is longer than the line |"
+    text = f"# Ask\n\n```\n{command}\n\n{command}\n```\n\n{row}\n" + "and prose that is wrapped " * 3
+    shown = list(body(dataclasses.replace(PASSAGE, text=text), 40))
+    assert shown[:7] == ["    # Ask", "    ```", f"    {command}", "", f"    {command}", "    ```", f"    {row}"]
+    assert all(len(line) <= 40 for line in shown[7:])
+
+
 def test_the_scores_of_the_stages_come_last() -> None:
     explained = dataclasses.replace(PASSAGE, scores={"keyword": 0.5, "vector": 0.25})
     assert list(body(explained))[-1] == "    scores: keyword 0.5000, vector 0.2500"

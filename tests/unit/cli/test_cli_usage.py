@@ -64,6 +64,7 @@ def test_without_a_cluster_every_command_says_so_and_what_to_do(run: CliRunner, 
     assert (result.exit_code, result.stdout) == (1, "")
     first, second = lines(result)
     assert first.startswith("error: no cluster is known")
+    assert "/state nor ~/.kube/config" in first, "it says where it has looked"
     assert second.startswith("hint: start the local platform with `gradatim up`")
 
 

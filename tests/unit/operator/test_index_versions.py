@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gradatim.api.computeprofile import ComputeProfile
+from gradatim.api.meta import Condition
 from gradatim.api.ragindex import IndexVersion, Promotion, RAGIndex, RAGIndexStatus
 from gradatim.api.reasons import ConditionType
 from gradatim.api.run import IndexOutput, RunResult, Stamp, canonical_digest
@@ -314,6 +315,29 @@ BUILT: list[tuple[str, World, dict[str, Any]]] = [
 @pytest.mark.parametrize(("given", "expected"), [c[1:] for c in BUILT], ids=[c[0] for c in BUILT])
 def test_a_run_that_ends(given: World, expected: dict[str, Any]) -> None:
     assert told(plan(given, RunSettings())) == QUIET | expected
+
+
+@pytest.mark.parametrize(
+    ("expectations", "reason"),
+    [
+        ([{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "text"}}], "Succeeded"),
+        ([], "NotRequested"),
+    ],
+    ids=["still asked for", "asked for no more"],
+)
+def test_what_was_found_of_the_documents_stands_while_they_are_unchanged(
+    expectations: list[dict[str, Any]], reason: str
+) -> None:
+    spec = {"validation": {"expectations": expectations}}
+    ended = world(V1, at=1, run=RUNNING, evidence=finished(2, outcome="Unchanged"), spec=spec)
+    checked = Condition(
+        type="DataValid", status="True", reason="Succeeded", message="1 expectation", last_transition_time=ago(60)
+    )
+    ended = dataclasses.replace(ended, status=ended.status.model_copy(update={"conditions": [checked]}))
+    said = status(ended, plan(ended, RunSettings()), RunSettings(), identity=None)
+    found = find(said.conditions, ConditionType.DATA_VALID)
+    assert found is not None
+    assert found.reason == reason
 
 
 @pytest.mark.parametrize(
