@@ -179,7 +179,9 @@ def metrics(
         for r in rows
     ]
     table(
-        ["Version", "Metric", "Value", "Interval", "Samples"], cells, empty=f"no metrics of {kind.singular} {name} yet"
+        ["Version", "Metric", "Value", "Interval", "Samples"],
+        cells,
+        empty=f"no metrics of {kind.singular} {name} yet; an index has some once spec.evaluation names questions",
     )
 
 

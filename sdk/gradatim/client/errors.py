@@ -204,7 +204,7 @@ def _invalid(message: str, status: Mapping[str, Any]) -> InvalidError:
     found = details.get("causes") if isinstance(details, dict) else None
     causes = tuple(
         dict.fromkeys(
-            FieldCause(_shortened(str(c.get("field") or "")), str(c.get("message") or "is not valid"))
+            FieldCause(_shortened(str(c.get("field") or "")), _plainer(str(c.get("message") or "is not valid")))
             for c in found or []
             if isinstance(c, dict) and _UNCHECKED not in str(c.get("message"))
         )
@@ -213,6 +213,11 @@ def _invalid(message: str, status: Mapping[str, Any]) -> InvalidError:
         kind, name = str(details.get("kind") or "object"), str(details.get("name") or "")  # type: ignore[union-attr]
         return InvalidError(f"{kind} {name} is not valid".replace("  ", " "), causes)
     return InvalidError(message)
+
+
+def _plainer(message: str) -> str:
+    """Return the message, with an example where the pattern alone would have to be read."""
+    return f"{message}: write an absolute address, such as file:///srv/handbook" if "'^file:///" in message else message
 
 
 def _shortened(field: str) -> str:

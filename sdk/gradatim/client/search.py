@@ -152,9 +152,14 @@ def open_search(
     status = index.status
     name = (status.alias or (status.active.collection if status.active else None)) if status else None
     if status is None or name is None or status.active is None:
+        why = (
+            next((c for c in status.conditions if c.type == "Stalled" and c.status == "True"), None) if status else None
+        )
+        told = f"; it is stalled: {why.reason}: {why.message}" if why is not None else ""
+        todo = "describe" if why is not None else "wait"
         raise NotFoundError(
-            f"ragindex {index.metadata.name} has no version that serves yet",
-            hint=f"gradatim wait ragindex {index.metadata.name}",
+            f"ragindex {index.metadata.name} has no version that serves yet{told}",
+            hint=f"gradatim {todo} ragindex {index.metadata.name}",
         )
     address = endpoint or status.endpoint
     if address is None:

@@ -54,6 +54,14 @@ def test_wrong_fields_are_listed_once_without_the_notice_about_unchecked_rules()
     assert str(error) == "Dataset docs is not valid\n  spec.format: Unsupported value"
 
 
+def test_a_pattern_for_addresses_comes_with_an_address() -> None:
+    causes = [{"field": "spec.source.path", "message": "Invalid value: \"docs\": should match '^file:///'"}]
+    error = from_response(
+        422, {}, status("Invalid", 422, details={"kind": "Dataset", "name": "docs", "causes": causes})
+    )
+    assert str(error).endswith("should match '^file:///': write an absolute address, such as file:///srv/handbook")
+
+
 def test_an_unknown_field_of_a_server_side_apply_is_the_users_fault() -> None:
     message = (
         "failed to create typed patch object (ns/docs; gradatim.dev/v1alpha1, Kind=Dataset): errors:\n"

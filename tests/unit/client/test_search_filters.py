@@ -64,6 +64,10 @@ def index(**status: object) -> RAGIndex:
 def test_an_index_that_cannot_be_asked_says_why(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no version that serves yet"):
         open_search(index(alias="A"))
+    stalled = {"type": "Stalled", "status": "True", "reason": "GateUnproven", "message": "one question is too few"}
+    with pytest.raises(NotFoundError, match="GateUnproven: one question is too few") as error:
+        open_search(index(alias="A", conditions=[stalled | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]))
+    assert error.value.hint == "gradatim describe ragindex i"
     active = {"digest": "sha256:" + "a" * 64, "label": "v1", "collection": "G1", "uri": "file:///s/"}
     with pytest.raises(UnsupportedError, match="names no Weaviate address"):
         open_search(index(alias="A", active=active))
