@@ -31,8 +31,8 @@ _CONTROLLERS = (
     "validatingadmissionpolicy-status-controller",
 )
 # What a server of ours may take over from the user's shell; proxies and credentials are not among it.
-# Go's default looks for garbage whenever the heap has doubled, which of a small heap is all the time: a third of this server's CPU time.
-_API_SERVER_GC = {"GOGC": "400", "GOMEMLIMIT": "3GiB"}
+# Whoever has memory to spare for the API server saves a third of its CPU time under load.
+_GARBAGE = ("GOGC", "GOMEMLIMIT")
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
 # A user's own Ray or Kubernetes settings must not bend the platform's.
 _NOT_INHERITED = ("RAY_", "KUBECONFIG", "GRADATIM_", "WEAVIATE_")
@@ -125,7 +125,8 @@ def apiserver(site: Site, kube: Toolset, version: str) -> Launch:
         "--endpoint-reconciler-type=none",
         "--profiling=false",
     ]
-    return _launch(site, Component.APISERVER, argv, _API_SERVER_GC | site.plain_env(), version)
+    garbage = {name: site.env[name] for name in _GARBAGE if name in site.env}
+    return _launch(site, Component.APISERVER, argv, site.plain_env() | garbage, version)
 
 
 def controller_manager(site: Site, kube: Toolset, version: str) -> Launch:

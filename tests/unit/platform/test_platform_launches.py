@@ -23,7 +23,7 @@ from gradatim.platform.state import PlatformState
 PORTS = {name: 20_000 + number for number, name in enumerate(PORT_NAMES)}
 ENV = {
     "PATH": "/bin", "HOME": "/home/u", "HTTPS_PROXY": "http://proxy.test", "RAY_ADDRESS": "elsewhere", "KUBECONFIG": "/theirs",
-    "GRADATIM_STATE": "/theirs", "AWS_SECRET_ACCESS_KEY": "s3cret",
+    "GRADATIM_STATE": "/theirs", "AWS_SECRET_ACCESS_KEY": "s3cret", "GOGC": "400",
 }  # fmt: skip
 KEYS = launches.WeaviateKeys("operator-key", "workload-key", "cluster-key")
 
@@ -71,10 +71,13 @@ def test_no_secret_is_on_a_command_line(tmp_path: Path, component: str) -> None:
     ("component", "kept"),
     [
         pytest.param("etcd", {"PATH", "HOME"}, id="a server takes over only what it needs to run"),
+        pytest.param(
+            "kube-apiserver", {"PATH", "HOME", "GOGC"}, id="the API server may be given memory to spare CPU time"
+        ),
         pytest.param("weaviate", {"PATH", "HOME"}, id="Weaviate sees neither proxy nor cloud credentials"),
         pytest.param(
             "ray",
-            {"HOME", "HTTPS_PROXY", "AWS_SECRET_ACCESS_KEY"},
+            {"HOME", "HTTPS_PROXY", "AWS_SECRET_ACCESS_KEY", "GOGC"},
             id="workloads keep the user's proxy and clouds",
         ),
     ],
