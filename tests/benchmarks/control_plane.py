@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from tests.benchmarks.control_plane_bench import API, Bench, populate, settled
+from tests.benchmarks.control_plane_bench import API, GARBAGE, Bench, populate, settled
 from tests.benchmarks.control_plane_changes import change_lag, event_floor
 from tests.benchmarks.control_plane_report import environment
 
@@ -27,8 +27,6 @@ from gradatim.platform.dirs import Layout
 
 RESULTS = Path(__file__).parent / "results" / "control_plane.json"
 NEEDED = frozenset({Component.APISERVER, Component.CONTROLLER_MANAGER, Component.WEAVIATE})
-# The API server shares two cores with all others here. Go's default for garbage costs it a third more CPU time per change.
-GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "3GiB"}
 RATES = (10.0, 25.0, 50.0)  # changes per second; the last is the goal's
 
 
@@ -130,7 +128,7 @@ def main() -> None:
     options = parser.parse_args()
     rungs = [int(r) for r in options.rungs.split(",")]
     command = f"python -m tests.benchmarks.control_plane --rungs {options.rungs}"
-    origin = {"command": command, **environment()}
+    origin = {"command": command, **environment(), "api_server": GARBAGE}
 
     def keep(found: dict[str, Any]) -> None:
         options.out.write_text(json.dumps(origin | found, indent=1) + "\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.control_plane_bench import GARBAGE
 from tests.benchmarks.control_plane_report import environment
 from tests.benchmarks.kuberay_follow import Moments, Watch, create, watching
 from tests.benchmarks.kuberay_world import (
@@ -306,6 +308,8 @@ def main() -> int:
     command = " ".join(["python -m tests.benchmarks.kuberay_ladder", *arguments])
     environ = environment()
     environ["versions"] |= versions()
+    environ["api_server"] = GARBAGE
+    os.environ |= GARBAGE  # for the API server of both sides alone
     asyncio.run(ladder(options, {"command": command, **environ, "ours": [], "kuberay": [], "ratios": []}))
     return 0
 

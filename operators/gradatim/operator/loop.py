@@ -43,6 +43,7 @@ class Loop:
         self.written: dict[Key, str] = {}
         self.runs: dict[Key, tuple[str, str]] = {}  # uid and Run as last read, for the search for strays
         self.looked: set[Key] | None = set()
+        self.seen: Mapping[Key, str] = {}  # resourceVersions of the last whole list
         self.first = FirstList() if first is None else first
         self._arrived: dict[Key, float] = {}
         self._heard: dict[Key, str] = {}  # resourceVersion of the last event while the key was in work
@@ -59,8 +60,8 @@ class Loop:
             self.queue.add(key)
 
     def listed(self, key: Key, resource_version: str) -> None:
-        """Take note of what a watch lists when it begins. At a start the first list hands it over anyway."""
-        if not self.first.covers(key, resource_version):
+        """Take note of what a watch lists when it begins: nothing new where a list of ours has it, or, at a start, comes to it."""
+        if self.seen.get(key) != resource_version and not self.first.covers(key, resource_version):
             self.event(key, resource_version)
 
     def hand(self, key: Key, body: Body) -> None:

@@ -49,7 +49,7 @@ class Resync:
             if key.plural in DEPENDED_UPON:
                 self._loop.upstream(key, DELETED, Lane.RESYNC)
             self._loop.queue.add(key, Lane.RESYNC)
-        self._seen = present
+        self._seen = self._loop.seen = present
         if not self.first.is_set():
             self._loop.first_list_ended()
             self.first.set()

@@ -224,11 +224,15 @@ async def test_the_kind_of_an_object_is_told_where_only_its_list_tells_it() -> N
     assert (body["kind"], body["apiVersion"]) == ("RAGIndex", "gradatim.dev/v1alpha1")
 
 
-async def test_after_the_first_list_what_a_watch_lists_is_an_event() -> None:
-    world = World(0)
-    await world.resync.once()
+async def test_after_the_first_list_a_watch_that_lists_tells_of_news_alone() -> None:
+    world = World(1)
+    await world.run()
     world.loop.listed(key(0), "1")
+    assert not world.loop.queue.holds(key(0)), "watches of many objects are slower than the first list"
+    world.loop.listed(key(0), "2")
+    world.loop.listed(key(1), "1")
     assert world.loop.queue.holds(key(0))
+    assert world.loop.queue.holds(key(1))
 
 
 async def test_a_copy_serves_one_pass() -> None:
