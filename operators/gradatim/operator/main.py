@@ -37,7 +37,7 @@ LAST_WORDS_SECONDS = 3.0
 # The API server stores free-form fields up to 10,000 levels deep. One object that the parser gave up on would end every list and watch of
 # its kind; the main thread's stack of 8 MB holds twice as many levels.
 RECURSION_LIMIT = 12_000
-GC_THRESHOLD = 20_000
+GC_THRESHOLD = 5_000  # containers; higher ones save next to nothing more, and memory grows
 
 
 def reconcilers() -> Mapping[str, Reconciler]:
@@ -176,5 +176,5 @@ def main(env: Mapping[str, str]) -> int:
     # thresholds a sixth of a restart goes to looking for some.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
+    gc.set_threshold(GC_THRESHOLD, 10, 10)
     return uvloop.run(run(settings))
