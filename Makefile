@@ -58,7 +58,7 @@ test-unit: setup ## Run the unit tests alone
 	$(RUN)python -m pytest tests/unit
 
 test-integration: setup ## Run the tests against real servers
-	$(PROGRAMS)
+	$(PROGRAMS) --without-node
 	$(INTEGRATION)
 
 test-e2e: setup ## Run the tests on a real single-node cluster (Linux, root)

@@ -7,6 +7,7 @@ server.
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 
@@ -16,13 +17,17 @@ from gradatim.platform.binaries.addons import COREDNS, HELM, KUBECTL, KUBERAY, K
 from gradatim.platform.binaries.catalog import KUBE, WEAVIATE
 from gradatim.platform.binaries.resolve import Settings, resolve
 
-PROGRAMS = (KUBE, WEAVIATE, MINIO, KUBERAY, KUEUE, COREDNS, KUBECTL, HELM, PAUSE, TOOL)
+PROGRAMS = (KUBE, WEAVIATE, MINIO, KUBERAY, KUEUE, HELM, TOOL)
+NODE = (COREDNS, KUBECTL, PAUSE)  # of the end-to-end tier alone
 
 
 def main() -> None:
     """Install each program and say how long it took; what is in the cache takes no time."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--without-node", action="store_true", help="leave out what only the node cluster needs")
+    tools = PROGRAMS if parser.parse_args().without_node else PROGRAMS + NODE
     settings = Settings.from_environment(os.environ)
-    for tool in PROGRAMS:
+    for tool in tools:
         started = time.monotonic()
         resolve(tool, settings, lambda _component, _message: None)
         if (seconds := time.monotonic() - started) > 1:
