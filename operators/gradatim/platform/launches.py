@@ -30,9 +30,9 @@ _CONTROLLERS = (
     "serviceaccount-token-controller",
     "validatingadmissionpolicy-status-controller",
 )
-# What a server of ours may take over from the user's shell; proxies and credentials are not among it.
 # Whoever has memory to spare for the API server saves a third of its CPU time under load.
 _GARBAGE = ("GOGC", "GOMEMLIMIT")
+# What a server of ours may take over from the user's shell; proxies and credentials are not among it.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
 # A user's own Ray or Kubernetes settings must not bend the platform's.
 _NOT_INHERITED = ("RAY_", "KUBECONFIG", "GRADATIM_", "WEAVIATE_")
