@@ -26,12 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 class Resync:
-    """Remembers the resourceVersions of the last list; nothing more."""
+    """Leaves the resourceVersions of the last list with the loop; remembers nothing else."""
 
     def __init__(self, loop: Loop, namespaces: Iterable[str]) -> None:
         self._loop = loop
         self._namespaces = tuple(namespaces) or ("",)
-        self._seen: dict[Key, str] = {}
         self.first = asyncio.Event()
 
     async def once(self) -> None:
@@ -45,11 +44,11 @@ class Resync:
                         number += 1
                         self._look(kind.plural, item, present)
             self._loop.context.metrics.objects.labels(kind.plural).set(number)
-        for key in self._seen.keys() - present.keys():
+        for key in self._loop.seen.keys() - present.keys():
             if key.plural in DEPENDED_UPON:
                 self._loop.upstream(key, DELETED, Lane.RESYNC)
             self._loop.queue.add(key, Lane.RESYNC)
-        self._seen = self._loop.seen = present
+        self._loop.seen = present
         if not self.first.is_set():
             self._loop.first_list_ended()
             self.first.set()
@@ -59,7 +58,7 @@ class Resync:
     @property
     def listed(self) -> frozenset[Key]:
         """Return the keys of the last list."""
-        return frozenset(self._seen)
+        return frozenset(self._loop.seen)
 
     async def _pages(self, kind: Kind, namespace: str) -> AsyncIterator[list[Body]]:
         kube, plural = self._loop.context.kube, kind.plural
@@ -81,7 +80,7 @@ class Resync:
         present[key] = version
         if plural in DEPENDED_UPON:
             self._loop.upstream(key, says(plural, item), Lane.RESYNC)
-        if self._seen.get(key) == version or self._loop.written.get(key) == version:
+        if self._loop.seen.get(key) == version or self._loop.written.get(key) == version:
             return
         if self.first.is_set():
             self._loop.queue.add(key, Lane.RESYNC)

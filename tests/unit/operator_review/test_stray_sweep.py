@@ -82,6 +82,7 @@ def test_a_stray_that_cannot_be_removed_stays_until_the_next_time(error: KubeErr
         upstream=lambda *_: None,
         first=FirstList(),
         first_list_ended=lambda: None,
+        seen={},
     )
     asyncio.run(Resync(loop, ()).once())
     assert (server.deleted, server.found) == (["last"], 3), (
