@@ -21,7 +21,8 @@ def crds(output: str) -> None:
         return
     import yaml
 
-    click.echo(yaml.safe_dump_all(all_crds(), sort_keys=False, explicit_start=True).rstrip())
+    fast = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # not every platform has the compiled one
+    click.echo(yaml.dump_all(all_crds(), Dumper=fast, sort_keys=False, explicit_start=True).rstrip())
 
 
 @click.command()

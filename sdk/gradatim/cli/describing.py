@@ -98,9 +98,15 @@ def _versions(status: Body) -> None:
 
 def _quality(status: Body) -> None:
     found = status.get("validation") or {}
-    section("Validation", {k: _cell(found.get(k)) for k in ("success", "evaluated", "failed", "rows", "rejected")})
     failed = [r for r in found.get("results") or [] if not r.get("success")]
-    _rows("Failed expectations", ("expectation", "column", "severity", "failed", "observed", "examples"), failed)
+    # The list is bounded; where it does not hold all that failed, nothing is said about the rest.
+    complete = len(failed) == found.get("failed", 0)
+    warnings = sum(r.get("severity") == "warning" for r in failed) if complete else 0
+    counts = {k: _cell(found.get(k)) for k in ("success", "evaluated", "failed", "rows", "rejected")}
+    section("Validation", counts | ({"failed": f"{counts['failed']}, {warnings} of them warnings"} if warnings else {}))
+    columns = ("expectation", "column", "failed", "observed", "examples")
+    for title, warns in (("Failed expectations", False), ("Warnings", True)):
+        _rows(title, columns, [r for r in failed if (r.get("severity") == "warning") is warns])
     _rows("Rejections", ("name", "count", "examples"), status.get("rejections"))
 
 

@@ -50,9 +50,24 @@ class _Tree(click.Group):
             ctx.exit(1)
 
 
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    del param
+    if value and not ctx.resilient_parsing:
+        from gradatim.client.release import release
+
+        click.echo(f"gradatim {release()}")
+        ctx.exit()
+
+
 @click.group(cls=_Tree, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print this release and exit."
+)
 def cli() -> None:
-    """Adapt large language models on Kubernetes, one measured step at a time."""
+    """Adapt large language models on Kubernetes, one measured step at a time.
+
+    Where a command takes KIND NAME, it takes KIND/NAME too.
+    """
 
 
 for _title, _commands in _SECTIONS:

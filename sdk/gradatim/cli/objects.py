@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradatim.cli.options import Cluster, cluster_options, kind_argument, name_argument, output_option
+from gradatim.cli.options import Cluster, NameArgument, cluster_options, kind_argument, name_argument, output_option
 from gradatim.cli.output import report, say, show, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gradatim.api.kinds import Kind
+    from gradatim.client.watchevent import WatchEvent
 
 
 @click.command()
@@ -59,7 +62,7 @@ def apply(*, cluster: Cluster, filename: str, force: bool, dry_run: str, output:
 
 @click.command()
 @kind_argument
-@click.argument("name", required=False)
+@click.argument("name", required=False, cls=NameArgument)
 @click.option("-A", "--all-namespaces", is_flag=True, help="List the objects of all namespaces.")
 @click.option("-l", "--selector", metavar="LABELS", help="Label selector, e.g. team=hr,stage!=test.")
 @click.option("-w", "--watch", is_flag=True, help="Go on and print changes.")
@@ -80,8 +83,11 @@ def get(
         raise click.UsageError("NAME goes with neither --all-namespaces nor --selector")
     with cluster.client() as client:
         if watch:
-            for event in client.watch(kind.name, name, namespace=cluster.namespace, labels=selector):
-                _print_one(kind, event.object.to_manifest(), output, note=event.type)
+            everywhere = all_namespaces and kind.namespaced
+            events = client.watch(
+                kind.name, name, namespace=cluster.namespace, labels=selector, all_namespaces=all_namespaces
+            )
+            _print_changes(kind, events, output, namespaced=everywhere)
             return
         if name:
             _print_one(kind, client.get(kind.name, name).to_manifest(), output)
@@ -93,15 +99,29 @@ def get(
         _print_table(kind, bodies, output, namespaced=all_namespaces, empty=f"no {kind.plural}{where}")
 
 
-def _print_one(kind: Kind, body: dict[str, Any], output: str, note: str = "") -> None:
+def _print_changes(kind: Kind, events: Iterable[WatchEvent[Any]], output: str, *, namespaced: bool) -> None:
+    """Print every change as a row below one heading; columns widen when a cell needs it."""
+    from gradatim.client.display import cells_of, columns_of
+
+    wide, widths = output == "wide", [0]
+    for event in events:
+        body = event.object.to_manifest()
+        if show(body, output):
+            continue
+        rows = [[event.type, *cells_of(kind, body, now=datetime.now(UTC), wide=wide, namespaced=namespaced)]]
+        if widths == [0]:
+            rows.insert(0, ["Change", *columns_of(kind, wide=wide, namespaced=namespaced)])
+            widths *= len(rows[0])
+        widths = [max(width, *(len(row[n]) for row in rows)) for n, width in enumerate(widths)]
+        for row in rows:
+            click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_one(kind: Kind, body: dict[str, Any], output: str) -> None:
     if show(body, output):
         return
-    from gradatim.client.display import cells_of, plain_table, why
+    from gradatim.client.display import plain_table, why
 
-    if note:
-        cells = cells_of(kind, body, now=datetime.now(UTC), wide=output == "wide")
-        click.echo("   ".join([note.ljust(8), *cells]))
-        return
     _print_table(kind, [body], output, namespaced=False, empty=plain_table([], []))
     if reason := why(body):
         say(reason)
@@ -135,7 +155,7 @@ def describe(*, cluster: Cluster, kind: Kind, name: str, output: str) -> None:
 
 @click.command()
 @kind_argument
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, cls=NameArgument)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the objects are gone.")
 @output_option()
 @cluster_options

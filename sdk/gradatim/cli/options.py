@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gradatim.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
+_NAMED = "gradatim.name"  # where KIND/NAME leaves its name
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -85,11 +87,19 @@ class KindType(click.ParamType[Any]):
     name = "kind"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Kind:
-        """Return the kind; an unknown one is a usage error that names those there are."""
+        """Return the kind; an unknown one is a usage error that names those there are.
+
+        KIND/NAME keeps the name for the argument NAME.
+        """
         from gradatim.api.kinds import Kind, kind_of
 
         if isinstance(value, Kind):
             return value
+        value, slash, name = value.partition("/")
+        if slash and not name:
+            self.fail(f"a name is missing after {value}/", param, ctx)
+        if slash and ctx is not None:
+            ctx.meta[_NAMED] = name
         try:
             return kind_of(value)
         except KeyError as error:
@@ -118,11 +128,40 @@ class Duration(click.ParamType[Any]):
         return sum(float(m["number"]) * _SECONDS[m["unit"]] for m in _DURATION.finditer(text))
 
 
+class NameArgument(click.Argument):
+    """The argument NAME, which may also have come as KIND/NAME."""
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
+        """Return the name, or those names; one given twice is a usage error."""
+        value, source = super().consume_value(ctx, opts)
+        named = ctx.meta.pop(_NAMED, None)
+        if named is None:
+            return value, source
+        if source is ParameterSource.COMMANDLINE and value:
+            raise click.UsageError(f"{named} was given with its kind, so no other name can follow", ctx)
+        return (named,) if self.nargs == -1 else named, ParameterSource.COMMANDLINE
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of the kind's objects; nothing where the cluster does not answer."""
+        from gradatim.api.kinds import kind_of
+        from gradatim.client.errors import GradatimError
+
+        kind: Kind = ctx.params.get("kind") or kind_of("RAGIndex")  # commands about indexes name no kind
+        given = ctx.params
+        where = Cluster(given.get("kubeconfig"), given.get("context"), given.get("namespace"), given.get("state"))
+        try:
+            with where.client() as client:
+                found = [str(thing.to_manifest()["metadata"]["name"]) for thing in client.list(kind.name)]
+        except GradatimError:
+            return []
+        return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
 def kind_argument(function: F) -> F:
-    """Add the argument KIND."""
+    """Add the argument KIND, which takes KIND/NAME too."""
     return click.argument("kind", type=KindType())(function)
 
 
 def name_argument(function: F) -> F:
     """Add the argument NAME."""
-    return click.argument("name")(function)
+    return click.argument("name", cls=NameArgument)(function)

@@ -93,6 +93,7 @@ def up(  # noqa: PLR0913 - one parameter per option
             say("the local platform is up; `gradatim` and kubectl find it with:")
             click.echo(f"export GRADATIM_STATE={found.state_dir}")
         click.echo(f"export KUBECONFIG={found.kubeconfig}")
+        say(f"`path` sources may lie in: {', '.join(found.source_roots)} (more with --allow-source)")
 
 
 def write_client_file(state: PlatformState) -> None:

@@ -59,6 +59,13 @@ class ClientBase:
     def _collection(self, kind: str | type[ReadModel], namespace: str | None, *, everywhere: bool) -> Target:
         return target(kind, None, None if everywhere else namespace or self.namespace)
 
+    def _watched(
+        self, kind: str | type[ReadModel], name: str | None, namespace: str | None, *, everywhere: bool
+    ) -> Target:
+        if name is not None:
+            return self._target(kind, name, namespace)
+        return self._collection(kind, namespace, everywhere=everywhere)
+
 
 def op_get(where: Target) -> Op[Any]:
     """Read one object as its type."""

@@ -117,7 +117,7 @@ class InvalidError(GradatimError):
 
     def __init__(self, message: str, causes: tuple[FieldCause, ...] = ()) -> None:
         super().__init__("\n  ".join([message, *map(str, causes)]))
-        self.causes = causes
+        self.summary, self.causes = message, causes
 
 
 class WaitTimeoutError(GradatimError):
@@ -158,6 +158,9 @@ _BY_CODE: Mapping[int, type[GradatimError]] = {
 _UNCHECKED = "some validation rules were not checked"
 # Server-side apply reports an unknown field as an internal error with this text.
 _TYPED_PATCH = re.compile(r"failed to create typed patch object \((?P<what>[^;)]*)[^)]*\):(?P<rest>.*)", re.DOTALL)
+# A create reports them in the text of a bad request.
+_STRICT = re.compile(r"strict decoding error: (?P<rest>.*)", re.DOTALL)
+_STRICT_FIELD = re.compile(r'unknown field "(?P<field>[^"]+)"')
 _TYPED_FIELD = re.compile(r"\.(?P<field>[\w.\[\]\"=-]+): (?P<message>[^\n]+)")
 
 
@@ -212,6 +215,10 @@ def _invalid(message: str, status: Mapping[str, Any]) -> InvalidError:
     if causes:
         kind, name = str(details.get("kind") or "object"), str(details.get("name") or "")  # type: ignore[union-attr]
         return InvalidError(f"{kind} {name} is not valid".replace("  ", " "), causes)
+    if strict := _STRICT.search(message):
+        unknown = tuple(FieldCause(m["field"], "unknown field") for m in _STRICT_FIELD.finditer(strict["rest"]))
+        if unknown and len(unknown) == strict["rest"].count(", ") + 1:
+            return InvalidError("the object is not valid", unknown)
     return InvalidError(message)
 
 

@@ -49,7 +49,7 @@ from gradatim.client.localinputs import Inputs, ordered, read_inputs
 from gradatim.client.localstate import ANNOTATION_RUNS, LocalState
 from gradatim.client.localstatus import Verdict, dataset_status, index_status, to_drop, without_collections
 from gradatim.client.manifests import Manifest, read_manifests
-from gradatim.client.vectorstore import VectorAccess, drop_collections, find_vector_store
+from gradatim.client.vectorstore import VectorAccess, drop_collections, find_vector_store, require_answer
 
 OnProgress = Callable[[str, Progress], None]
 Runner = Callable[[RunConfig, Callable[[Progress], None]], RunResult]
@@ -99,7 +99,10 @@ class LocalBackend:
         state.prepare()
         runner = self.runner or _child_process_runner()
         with state.locked():
-            work = _Work(state, inputs, self._vectors(state, inputs), runner, on_progress, force=force)
+            vectors = self._vectors(state, inputs)
+            if vectors is not None and inputs.indexes and self.runner is None:
+                require_answer(vectors)
+            work = _Work(state, inputs, vectors, runner, on_progress, force=force)
             for thing in ordered(inputs):
                 outcome = work.run(thing)
                 yield outcome
@@ -109,6 +112,15 @@ class LocalBackend:
     def _vectors(self, state: LocalState, inputs: Inputs) -> VectorAccess | None:
         if self.vectors is not None or not inputs.indexes:
             return self.vectors
+        found = self._known_vectors(state, inputs)
+        if found is None:
+            raise UnsupportedError(
+                "an index needs a Weaviate to load into, and none is known",
+                hint="start the local platform with `gradatim up`, or name one with --weaviate and --weaviate-grpc",
+            )
+        return found
+
+    def _known_vectors(self, state: LocalState, inputs: Inputs) -> VectorAccess | None:
         if inputs.profile is not None and inputs.profile.spec.vector_store is not None:
             cluster = inputs.profile.spec.runtime.ray_cluster
             secrets = Path(cluster.secrets_path) if cluster else state.secrets
@@ -226,11 +238,6 @@ class _Work:
         suite = thing.spec.validation.suite_ref
         text = self.inputs.suites.get(suite.name) if suite else None
         vectors = self.vectors
-        if isinstance(thing, RAGIndex) and vectors is None:
-            raise UnsupportedError(
-                "an index needs a Weaviate to load into, and none is known",
-                hint="start the local platform with `gradatim up`, or name one with --weaviate and --weaviate-grpc",
-            )
         return Surroundings(
             store=store_config(profile.spec, namespace) if profile else StoreConfig(root=self._store_root(namespace)),
             vector_store=_reachable(vectors),

@@ -18,6 +18,7 @@ from gradatim.api.base import ApiModel
 from gradatim.api.kinds import KINDS, Kind
 from gradatim.api.meta import GROUP
 from gradatim.client.errors import FieldCause, InvalidError, ManifestError, UnknownKindError
+from gradatim.client.suggest import with_near_fields
 
 _SUFFIXES = {".yaml", ".yml", ".json"}
 _ORDER = ("Namespace", "CustomResourceDefinition", "Secret", "ConfigMap", "ComputeProfile", "Dataset", "RAGIndex")
@@ -110,7 +111,7 @@ def parsed(kind: Kind, body: Mapping[str, Any], origin: str) -> ApiModel:
         return kind.model.model_validate(body)
     except ValidationError as error:
         causes = tuple(FieldCause(_field(e["loc"]), e["msg"].removeprefix("Value error, ")) for e in error.errors())
-        raise InvalidError(f"{origin}: {kind.name} is not valid", causes) from error
+        raise InvalidError(f"{origin}: {kind.name} is not valid", with_near_fields(causes, kind.model)) from error
 
 
 def _field(loc: tuple[int | str, ...]) -> str:

@@ -20,6 +20,8 @@ from gradatim.api.meta import ANNOTATION_REQUESTED_AT
 from gradatim.client.effects import Op, Request, clock, send, sleep
 from gradatim.client.errors import (
     ExpiredError,
+    GradatimError,
+    InvalidError,
     NotFoundError,
     ServerError,
     ThrottledError,
@@ -38,6 +40,7 @@ from gradatim.client.resources import (
     resource_for,
     resource_of,
 )
+from gradatim.client.suggest import near_name, with_near_fields
 
 M = TypeVar("M", bound=ReadModel)
 Body = Mapping[str, Any]
@@ -123,7 +126,21 @@ def get(where: Target) -> Op[Body]:
     try:
         return (yield from call(Request("GET", where.path)))
     except NotFoundError as error:
-        raise NotFoundError(f"there is no {where}") from error
+        raise (yield from _missing(where)) from error
+
+
+def _missing(where: Target) -> Op[NotFoundError]:
+    """Return the error for an object that is not there, with what was probably meant; that it is not there matters more than why."""
+    found = NotFoundError(f"there is no {where}")
+    everything = Target(where.kind, where.namespace)
+    try:
+        page = yield from call(Request("GET", everything.path, {"limit": str(_PAGE)}))
+    except GradatimError:
+        return found
+    names = [str(item["metadata"]["name"]) for item in page.get("items") or []]
+    place = f" in namespace {where.namespace}" if where.kind.namespaced else ""
+    found.hint = near_name(where.name or "", names, where.kind.plural, place)
+    return found
 
 
 def list_page(where: Target, *, labels: str | None = None, fields: str | None = None) -> Op[Page]:
@@ -156,11 +173,21 @@ def apply(thing: Manifest, namespace: str, options: WriteOptions) -> Op[Applied]
     before = yield from _present(path)
     content = json.dumps(desired(manifest.body)).encode()
     params = options.params() | {"force": "true" if options.force else "false"}
-    body = yield from call(Request("PATCH", path, params, content, APPLY_PATCH))
+    try:
+        body = yield from call(Request("PATCH", path, params, content, APPLY_PATCH))
+    except InvalidError as error:
+        raise _explained(error, resource) from error
     outcome = "created" if before is None else "unchanged" if _same(before, body) else "configured"
     if options.dry_run:
         outcome = f"{'valid' if outcome == 'unchanged' else outcome} (server dry run)"
     return Applied(outcome, manifest.kind, manifest.name, body["metadata"].get("namespace"), body)
+
+
+def _explained(error: InvalidError, resource: Resource) -> InvalidError:
+    """Return the error with the fields that were probably meant, for kinds of this release."""
+    if resource.kind is None or not error.causes:
+        return error
+    return InvalidError(error.summary, with_near_fields(error.causes, resource.kind.model))
 
 
 def _present(path: str) -> Op[Body | None]:
@@ -188,7 +215,10 @@ def create(thing: ApiModel | Mapping[str, Any], namespace: str, options: WriteOp
     resource: Resource = yield from resource_for(manifest)
     manifest = manifest.with_namespace(namespace) if resource.namespaced else manifest
     content = json.dumps(desired(manifest.body)).encode()
-    return (yield from call(Request("POST", resource.path(manifest.namespace), options.params(), content, JSON)))
+    try:
+        return (yield from call(Request("POST", resource.path(manifest.namespace), options.params(), content, JSON)))
+    except InvalidError as error:
+        raise _explained(error, resource) from error
 
 
 def delete(where: Target, *, wait_seconds: float | None) -> Op[None]:
@@ -196,7 +226,7 @@ def delete(where: Target, *, wait_seconds: float | None) -> Op[None]:
     try:
         yield from call(Request("DELETE", where.path, {"propagationPolicy": "Background"}))
     except NotFoundError as error:
-        raise NotFoundError(f"there is no {where}") from error
+        raise (yield from _missing(where)) from error
     if wait_seconds is None:
         return
     deadline = (yield from clock()) + wait_seconds
@@ -217,7 +247,7 @@ def patch(where: Target, change: Mapping[str, Any]) -> Op[Body]:
     try:
         return (yield from call(Request("PATCH", where.path, WriteOptions().params(), content, MERGE_PATCH)))
     except NotFoundError as error:
-        raise NotFoundError(f"there is no {where}") from error
+        raise (yield from _missing(where)) from error
 
 
 def rerun(where: Target) -> Op[Body]:

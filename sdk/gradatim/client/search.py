@@ -222,7 +222,9 @@ class _translated:  # noqa: N801 - a context manager, used like a function
             hint = "reach it from here with `kubectl port-forward` and give --endpoint and --grpc-endpoint"
             raise UnreachableError(str(error), hint=hint) from error
         if cause == "CredentialsRefused":
-            raise UnauthorizedError(str(error), hint=f"name a file with Weaviate's API key in {KEY_ENV}") from error
+            raise UnauthorizedError(
+                str(vars(error)["problem"]), hint=f"name a file with Weaviate's API key in {KEY_ENV}"
+            ) from error
         if cause == "CollectionNotFound":
             raise NotFoundError(str(error)) from error
         raise UnsupportedError(str(error)) from error

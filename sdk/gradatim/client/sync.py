@@ -121,10 +121,16 @@ class Client(ClientBase):
         self._run(ops.delete(self._target(kind, name, namespace), wait_seconds=timeout_seconds if wait else None))
 
     def watch(
-        self, kind: KindLike[M], name: str | None = None, *, namespace: str | None = None, labels: str | None = None
+        self,
+        kind: KindLike[M],
+        name: str | None = None,
+        *,
+        namespace: str | None = None,
+        labels: str | None = None,
+        all_namespaces: bool = False,
     ) -> Iterator[WatchEvent[M]]:
         """Give what exists as ADDED and then every change, for ever; lost connections and expired versions are made good."""
-        where = self._target(kind, name, namespace)
+        where = self._watched(kind, name, namespace, everywhere=all_namespaces)
         watcher = Watcher(where, labels=labels)
         with self._connected().session() as session:
             while True:

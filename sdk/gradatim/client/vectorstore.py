@@ -1,6 +1,7 @@
 """Which Weaviate to use and how to get in: the local platform's, one named by address, or an index's own.
 
-Used by runs without a cluster and by queries. The only request made here drops collections of versions that are no longer kept.
+Used by runs without a cluster and by queries. The only requests made here ask whether it is ready, and drop collections
+of versions that are no longer kept.
 """
 
 from __future__ import annotations
@@ -73,6 +74,20 @@ def find_key(state: Path | None, env: Mapping[str, str] | None = None) -> str | 
     if platform is None or platform.weaviate_api_key_file is None:
         return None
     return read_secret_file(platform.weaviate_api_key_file, "Weaviate's API key")
+
+
+def require_answer(access: VectorAccess) -> None:
+    """Ask Weaviate whether it is ready. Raises `UnreachableError`: better before a run than at its end."""
+    import httpx
+
+    where = access.config.endpoint
+    hint = "start the local platform with `gradatim up`, or name another with --weaviate and --weaviate-grpc"
+    try:
+        response = httpx.get(f"{where}/v1/.well-known/ready", timeout=10, trust_env=False)
+    except httpx.TransportError as error:
+        raise UnreachableError(f"Weaviate at {where} did not answer: {error}", hint=hint) from error
+    if response.status_code >= 400:
+        raise UnreachableError(f"Weaviate at {where} is not ready: it answered {response.status_code}", hint=hint)
 
 
 def drop_collections(access: VectorAccess, collections: Sequence[str]) -> None:

@@ -124,7 +124,45 @@ def test_what_is_not_there_ends_with_one(run: Run, namespace: str) -> None:
     ):
         result = run(*argv)
         assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr == f"error: there is no dataset {namespace}/x\n"
+        assert result.stderr.splitlines() == [
+            f"error: there is no dataset {namespace}/x",
+            f"hint: there are no datasets in namespace {namespace}",
+        ]
+    assert run("apply", "-f", "-", stdin=yaml.safe_dump(DATASET)).returncode == 0
+    for argv in (("get", "dataset/dox"), ("delete", "dataset", "dox"), ("suspend", "dset/dox")):
+        assert run(*argv).stderr.splitlines()[-1] == "hint: did you mean docs?"
+    assert run("get", "dataset/docs").stdout.splitlines()[1].startswith("docs ")
+
+
+def test_the_shell_completes_names(run: Run, apiserver: PlatformState, namespace: str, tmp_path: Path) -> None:
+    assert run("apply", "-f", "-", stdin=yaml.safe_dump_all([DATASET, INDEX])).returncode == 0
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(apiserver.kubeconfig)}
+    program = "from gradatim.cli.main import main; main()"
+
+    def completed(words: str) -> list[str]:
+        asked = env | {"_GRADATIM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        command = [sys.executable, "-c", program]
+        found = subprocess.run(command, env=asked, capture_output=True, text=True, timeout=60, check=True)
+        return found.stdout.split()
+
+    assert completed(f"gradatim get -n {namespace} dataset d") == ["plain,docs"]
+    assert completed(f"gradatim index versions -n {namespace} ") == ["plain,handbook"]
+    assert completed(f"gradatim get -n {namespace} dataset x") == []
+
+
+def test_a_watch_has_one_heading(run: Run, apiserver: PlatformState, namespace: str, tmp_path: Path) -> None:
+    assert run("apply", "-f", "-", stdin=yaml.safe_dump(DATASET)).returncode == 0
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(apiserver.kubeconfig)}
+    command = [sys.executable, "-u", "-m", "gradatim.cli.main", "get", "dataset", "-w", "-n", namespace]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        try:
+            assert watch.stdout.readline().split()[:3] == ["Change", "Name", "State"]
+            assert watch.stdout.readline().split()[:2] == ["ADDED", "docs"]
+            assert run("suspend", "dataset/docs").returncode == 0
+            assert watch.stdout.readline().split()[:2] == ["MODIFIED", "docs"]
+        finally:
+            watch.terminate()
 
 
 def test_wait_prints_progress_lines_and_the_reason_of_a_stall(run: Run, set_status: Callable[..., None]) -> None:

@@ -159,8 +159,9 @@ def test_files_are_applied_in_an_order_that_works_and_other_kinds_go_along(clien
 def test_wrong_fields_are_named(client: Client) -> None:
     with pytest.raises(InvalidError) as unknown:
         client.apply(dataset(sauce=1))
-    assert "unknown field" in str(unknown.value)
-    assert "spec.sauce" in str(unknown.value)
+    assert "spec.sauce: unknown field; did you mean source?" in str(unknown.value)
+    with pytest.raises(InvalidError, match=r"spec\.sauce: unknown field; did you mean source\?"):
+        client.create(dataset(sauce=1))
     with pytest.raises(InvalidError) as wrong:
         client.apply(dataset(format="word", activeDeadlineSeconds=0))
     assert {c.field for c in wrong.value.causes} == {"spec.format", "spec.activeDeadlineSeconds"}
@@ -392,6 +393,13 @@ def test_logs_say_what_is_missing(client: Client, set_status: Callable[..., None
     set_status("datasets", "docs", {"run": run, "store": store})
     with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:9 did not answer"):
         list(client.logs(Dataset, "docs"))
+
+
+def test_a_watch_of_all_namespaces_sees_other_namespaces(client: Client, namespace: str) -> None:
+    client.apply(dataset())
+    with Client(client._connection.source.split(" context ")[0], namespace="default") as other:
+        seen = next(e for e in other.watch(Dataset, all_namespaces=True) if e.object.metadata.namespace == namespace)
+    assert seen.object.metadata.name == "docs"
 
 
 async def test_the_async_client_does_the_same(aclient: AsyncClient, set_status: Callable[..., None]) -> None:

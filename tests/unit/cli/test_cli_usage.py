@@ -13,6 +13,7 @@ import gradatim.platform  # noqa: F401 - the import that the test of `status` wo
 from gradatim.api.kinds import KINDS
 from gradatim.cli.main import cli
 from gradatim.cli.options import Duration
+from gradatim.client.release import release
 
 
 @pytest.fixture
@@ -33,6 +34,9 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "an unknown command": (["fly"], "No such command"),
     "an unknown kind": (["get", "pod"], "known kinds: computeprofiles, datasets, ragindices"),
     "a missing name": (["describe", "dataset"], "Missing argument 'NAME'"),
+    "a kind and a slash": (["describe", "dataset/"], "a name is missing after dataset/"),
+    "a name with its kind and another": (["describe", "dataset/x", "y"], "no other name can follow"),
+    "an unknown kind with a name": (["get", "pod/x"], "known kinds: computeprofiles, datasets, ragindices"),
     "a missing file": (["apply"], "Missing option"),
     "a name with a selector": (["get", "dataset", "x", "-l", "a=b"], "NAME goes with neither"),
     "a wrong duration": (["wait", "dataset", "x", "--timeout", "soon"], "is not a duration"),
@@ -54,8 +58,14 @@ def test_wrong_usage_ends_with_two(run: CliRunner, argv: list[str], message: str
 NO_CLUSTER = (
     ["get", "dataset"], ["describe", "dataset", "x"], ["delete", "dataset", "x"], ["wait", "dataset", "x"], ["rerun", "dataset", "x"],
     ["suspend", "dataset", "x"], ["resume", "dataset", "x"], ["logs", "dataset", "x"], ["events", "dataset", "x"],
-    ["metrics", "dataset", "x"], ["index", "query", "x", "why?"], ["index", "versions", "x"], ["index", "rollback", "x", "v1"],
+    ["metrics", "dataset", "x"], ["wait", "dataset/x"], ["get", "dset/x"], ["delete", "dataset/x"],
+    ["index", "query", "x", "why?"], ["index", "versions", "x"], ["index", "rollback", "x", "v1"],
 )  # fmt: skip
+
+
+def test_the_version_is_an_option_too(run: CliRunner) -> None:
+    result = run.invoke(cli, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"gradatim {release()}\n")
 
 
 @pytest.mark.parametrize("argv", NO_CLUSTER, ids=" ".join)
@@ -87,7 +97,9 @@ def test_wrong_fields_are_listed_under_the_error(run: CliRunner, tmp_path: Path)
 
 
 def test_crds_are_printed_for_kubectl(run: CliRunner) -> None:
-    documents = list(yaml.safe_load_all(run.invoke(cli, ["crds"]).stdout))
+    documents = list(
+        yaml.load_all(run.invoke(cli, ["crds"]).stdout, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    )
     assert [d["spec"]["names"]["kind"] for d in documents] == [k.name for k in KINDS]
     assert len(json.loads(run.invoke(cli, ["crds", "-o", "json"]).stdout)["items"]) == len(KINDS)
 

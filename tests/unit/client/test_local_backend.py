@@ -263,9 +263,11 @@ def test_wrong_input_is_named_before_anything_runs(
 
 
 def test_an_index_without_a_weaviate_says_how_to_get_one(go: Go) -> None:
+    workload = Workload()
     with pytest.raises(UnsupportedError, match="needs a Weaviate") as error:
-        go(Workload(), dataset("base"), index(), vectors=None)
+        go(workload, dataset("base"), index(), vectors=None)
     assert "gradatim up" in error.value.hint
+    assert workload.configs == [], "said before the dataset is built"
 
 
 def test_one_run_at_a_time_uses_a_folder(go: Go, tmp_path: Path) -> None:

@@ -112,10 +112,10 @@ def _translate(doing: str, error: Exception) -> VectorStoreError:
     text = _one_line(str(error))
     code = _status(error)
     if isinstance(error, (AuthenticationFailedError, InsufficientPermissionsError)) or code in (401, 403):
-        return CredentialsRefused(f"{doing}: the API key was refused ({text}); check the profile's vector store secret")
+        return CredentialsRefused(f"{doing}: the API key was refused ({text})")
     rpc = _rpc_code(error)
     if rpc in _REFUSED_GRPC:
-        return CredentialsRefused(f"{doing}: the API key was refused ({text}); check the profile's vector store secret")
+        return CredentialsRefused(f"{doing}: the API key was refused ({text})")
     lower = text.lower()
     if code == 404 or any(sign in lower for sign in _GONE):
         return CollectionNotFound(f"{doing}: the collection does not exist ({text})")

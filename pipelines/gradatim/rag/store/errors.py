@@ -17,7 +17,11 @@ class VectorStoreUnreachable(VectorStoreError):
 
 
 class CredentialsRefused(VectorStoreError):
-    """The API key is missing, unknown or may not do this."""
+    """The API key is missing, unknown or may not do this. `problem` is that alone, for who knows another cure."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; check the profile's vector store secret")
+        self.problem = problem
 
 
 class CollectionNotFound(VectorStoreError):

@@ -81,7 +81,7 @@ class _Server:
         except (OSError, HTTPException) as error:
             raise VectorStoreUnreachable(f"{doing}: {type(error).__name__}: {error}") from error
         if status in (401, 403):
-            raise CredentialsRefused(f"{doing}: the API key was refused; check the profile's vector store secret")
+            raise CredentialsRefused(f"{doing}: the API key was refused")
         if status >= 500:
             raise VectorStoreUnreachable(f"{doing}: it answered {path} with status {status}")
         # The server's own 404 has an empty or a JSON body; the page of a proxy before it has not.
