@@ -14,7 +14,17 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
-from gradatim.rag.embed import EmbedOptions, Encoder, EncoderError, Kind, Precision, load_model, question
+from gradatim.rag.embed import (
+    EmbedOptions,
+    Encoder,
+    EncoderError,
+    Kind,
+    Precision,
+    batching,
+    bert,
+    load_model,
+    question,
+)
 from gradatim.rag.embed.bert import PackedBert
 from gradatim.rag.embed.encoder import cpu_has_bf16
 from gradatim.rag.embed.general import PaddedModel
@@ -94,6 +104,12 @@ def test_more_texts_or_more_work_than_numpy_is_good_for_go_to_the_full_encoder(
 def test_bf16_is_within_a_hundredth_cosine(minilm: Path, oracle: np.ndarray) -> None:
     encoder = Encoder(minilm, EmbedOptions(precision=Precision.BF16, device="cpu"))
     assert cosine(encoder.encode(TEXTS), oracle).min() > 0.99
+
+
+def test_filling_up_changes_nothing(minilm: Path, oracle: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only bf16 fills up, and would hide a small leak from the filling; fp32 must not see it at all."""
+    monkeypatch.setattr(bert, "groups", lambda lengths, _step: batching.groups(lengths, bert.BF16_STEP))
+    np.testing.assert_allclose(Encoder(minilm, FP32).encode(TEXTS), oracle, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])

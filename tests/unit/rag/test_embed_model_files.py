@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import fs as arrow_fs
 
 from gradatim.rag.embed import load
-from gradatim.rag.embed.batching import plan_batches, runs
+from gradatim.rag.embed.batching import groups, plan_batches
 from gradatim.rag.embed.files import digest, read_model
 from gradatim.rag.embed.load import copy_model
 from gradatim.rag.embed.options import EmbedOptions, EncoderError, Kind
@@ -110,8 +110,17 @@ def test_batches_hold_every_text_once_within_the_budget(lengths: list[int], budg
     assert all(len(batch) == 1 or lengths[batch[0]] * len(batch) <= budget for batch in batches)
 
 
-def test_runs_of_equal_length() -> None:
-    assert runs([5, 5, 3, 3, 3, 1]) == [(5, 2), (3, 3), (1, 1)]
+@pytest.mark.parametrize(
+    ("lengths", "step", "found"),
+    [
+        ([5, 5, 3, 3, 3, 1], 1, [(5, 2), (3, 3), (1, 1)]),
+        ([65, 64, 40, 33, 32, 1], 32, [(96, 1), (64, 3), (32, 2)]),
+        ([], 32, []),
+    ],
+    ids=["equal", "filled up", "none"],
+)
+def test_neighbours_of_like_length_are_grouped(lengths: list[int], step: int, found: list[tuple[int, int]]) -> None:
+    assert groups(lengths, step) == found
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,11 @@ def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return batches
 
 
-def runs(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """(length, count) of neighbours with equal length."""
+def groups(lengths: Sequence[int], step: int) -> list[tuple[int, int]]:
+    """(length, count) of neighbours whose length, filled up to a multiple of `step`, is equal."""
     found: list[tuple[int, int]] = []
-    for length in lengths:
+    for exact in lengths:
+        length = -(-exact // step) * step
         if found and found[-1][0] == length:
             found[-1] = (length, found[-1][1] + 1)
         else:

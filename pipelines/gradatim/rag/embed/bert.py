@@ -1,9 +1,10 @@
 """BERT without padding, for processors.
 
 The general path spends a third of its time on masked attention and on padding. Here the tokens of a batch lie in one [tokens, hidden]
-matrix for all linear layers, and attention runs over groups of texts of equal length, so that no mask is needed. Query, key and value are
-one product, with the attention scale folded into the query's weights. What follows a product at once (GELU, the residual) is part of it
-where oneDNN can. Results equal sentence-transformers' to rounding (tested).
+matrix for all linear layers, and attention runs over groups of texts of nearly equal length: equal ones in fp32, which needs no mask; in bf16
+filled up to a multiple of 32, because matrix units take up to three times as long for other lengths. Query, key and value are one product,
+with the attention scale folded into the query's weights. What follows a product at once (GELU, the residual) is part of it where oneDNN can.
+Results equal sentence-transformers' to rounding (tested).
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradatim.rag.embed.architecture import Ids, pooling_mode
-from gradatim.rag.embed.batching import runs
+from gradatim.rag.embed.batching import groups
 from gradatim.rag.embed.files import ModelFiles
 from gradatim.rag.embed.options import EncoderError
 
 PACKED_ROWS = 2048  # rows of a usual batch, for which oneDNN chooses the weight layout
+BF16_STEP = 32  # tokens: texts are filled up to a multiple, the side of a tile, for attention
+FEW_ROWS, MANY_ROWS = (
+    32,
+    256,
+)  # a batch is filled up to a multiple of these: code is generated for every new number of rows, 13 ms for each
 
 
 class _Linear:
@@ -72,6 +78,41 @@ class _Layer:
     norm: tuple[Tensor, Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Texts that attend in one call: rows `start` to `end` of the batch, as `count` texts of `length` tokens.
+
+    Where some are shorter, `places` says where each row lies among count * length and `mask` hides the rest; both are None otherwise.
+    """
+
+    start: int
+    end: int
+    count: int
+    length: int
+    places: Tensor | None = None
+    mask: Tensor | None = None
+
+    @classmethod
+    def of(cls, start: int, lengths: list[int], length: int, dtype: torch.dtype) -> _Group:
+        """Return the group of texts of these lengths, filled up to `length`."""
+        end, count = start + sum(lengths), len(lengths)
+        if min(lengths) == length:
+            return cls(start, end, count, length)
+        there = torch.arange(length) < torch.tensor(lengths)[:, None]
+        hidden = torch.zeros(count, 1, 1, length, dtype=dtype).masked_fill_(~there[:, None, None], float("-inf"))
+        return cls(start, end, count, length, there.flatten().nonzero().flatten(), hidden)
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """[count * length, width] of the group's rows, zero where a text has ended."""
+        if self.places is None:
+            return rows
+        return rows.new_zeros(self.count * self.length, rows.shape[1]).index_copy_(0, self.places, rows)
+
+    def gather(self, spread: Tensor) -> Tensor:
+        """Take `spread` back."""
+        return spread if self.places is None else spread.index_select(0, self.places)
+
+
 class PackedBert:
     """A BERT encoder in `dtype` on the CPU. Call it with token ids of texts sorted by length."""
 
@@ -96,6 +137,7 @@ class PackedBert:
         except KeyError as error:
             raise EncoderError(f"{files.transformer}: the weights lack {error}; the model is incomplete") from error
         del self.weights
+        _keep_memory()
 
     def _pair(self, name: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         return self.weights[f"{name}.weight"].to(dtype).contiguous(), self.weights[f"{name}.bias"].to(
@@ -117,36 +159,54 @@ class PackedBert:
         )
 
     def __call__(self, ids: list[Ids]) -> Tensor:
-        """[n, dimension] float32 pooled vectors, not normalised, of n texts; neighbours of equal length are computed together."""
-        groups = runs([len(item) for item in ids])
+        """[n, dimension] float32 pooled vectors, not normalised, of n texts; neighbours of like length attend together."""
+        lengths = [len(item) for item in ids]
+        together = self._groups(lengths)
         flat = torch.from_numpy(np.concatenate(ids))
-        places = torch.cat([torch.arange(length) for length, count in groups for _ in range(count)])
+        places = torch.cat([torch.arange(length) for length in lengths])
         x = self._norm(self.words[flat] + self.positions[places], self.embedding_norm).to(self.dtype)
+        if self.dtype is torch.bfloat16:
+            x = functional.pad(x, (0, 0, 0, _filled(len(x)) - len(x)))
         for layer in self.layers:
-            x = self._norm(layer.attention.plus(self._attend(layer.qkv(x), groups), x), layer.attention_norm)
+            x = self._norm(layer.attention.plus(self._attend(layer.qkv(x), together), x), layer.attention_norm)
             x = self._norm(layer.down.plus(layer.up.gelu(x), x), layer.norm)
-        return self._pool(x.float(), groups)
+        return self._pool(x[: len(flat)].float(), lengths)
 
     def _norm(self, x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
         return functional.layer_norm(x, (self.dimension,), *norm, self.epsilon)
 
-    def _attend(self, qkv: Tensor, groups: list[tuple[int, int]]) -> Tensor:
-        """[tokens, dimension] attention output; each text of `groups` attends to itself only."""
-        shape = (3, self.heads, self.dimension // self.heads)
-        mixed, start = [], 0
-        for length, count in groups:
-            end = start + length * count
-            query, key, value = qkv[start:end].view(count, length, *shape).permute(2, 0, 3, 1, 4)
-            out = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
-            mixed.append(out.transpose(1, 2).reshape(length * count, self.dimension))
-            start = end
-        return torch.cat(mixed)
+    def _groups(self, lengths: list[int]) -> list[_Group]:
+        found, first, start = [], 0, 0
+        for length, count in groups(lengths, BF16_STEP if self.dtype is torch.bfloat16 else 1):
+            found.append(_Group.of(start, lengths[first : first + count], length, self.dtype))
+            first, start = first + count, found[-1].end
+        return found
 
-    def _pool(self, x: Tensor, groups: list[tuple[int, int]]) -> Tensor:
-        pooled, start = [], 0
-        for length, count in groups:
-            end = start + length * count
-            texts = x[start:end].view(count, length, self.dimension)
-            pooled.append(texts.mean(1) if self.mean else texts[:, 0])
-            start = end
-        return torch.cat(pooled)
+    def _attend(self, qkv: Tensor, together: list[_Group]) -> Tensor:
+        """[rows, dimension] attention output; each text attends to itself only, rows after the last text stay zero."""
+        shape = (3, self.heads, self.dimension // self.heads)
+        mixed = []
+        for group in together:
+            spread = group.spread(qkv[group.start : group.end]).view(group.count, group.length, *shape)
+            query, key, value = spread.permute(2, 0, 3, 1, 4)
+            mask = None if group.mask is None else group.mask.expand(-1, 1, group.length, -1)
+            out = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
+            mixed.append(group.gather(out.transpose(1, 2).reshape(-1, self.dimension)))
+        return torch.cat([*mixed, qkv.new_zeros(len(qkv) - together[-1].end, self.dimension)])
+
+    def _pool(self, x: Tensor, lengths: list[int]) -> Tensor:
+        texts = torch.split(x, lengths)
+        return torch.stack([text.mean(0) if self.mean else text[0] for text in texts])
+
+
+def _filled(rows: int) -> int:
+    step = FEW_ROWS if rows <= MANY_ROWS else MANY_ROWS
+    return -(-rows // step) * step
+
+
+def _keep_memory() -> None:
+    """Make glibc reuse what the layers free in turn: once it has seen a block of this size freed, it gives back only what is larger.
+
+    Otherwise the same pages are asked for and given back in every layer.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
