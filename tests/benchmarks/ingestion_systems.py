@@ -101,14 +101,15 @@ class Gradatim:
 
 
 class _SentenceTransformers:
-    """What both peers embed with."""
+    """What both peers embed with; fp32 is its default, `bf16` what their users can ask for by `model_kwargs`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bf16: bool) -> None:
         import torch
         from sentence_transformers import SentenceTransformer
 
         torch.set_num_threads(1)
-        self.model = SentenceTransformer(str(folder_of_weights()), device="cpu")
+        precision = {"dtype": torch.bfloat16} if bf16 else {}
+        self.model = SentenceTransformer(str(folder_of_weights()), device="cpu", model_kwargs=precision)
 
     def encode(self, texts: list[str], batch: int) -> Vectors:
         return np.asarray(self.model.encode(texts, batch_size=batch, show_progress_bar=False), dtype=np.float32)
@@ -117,8 +118,8 @@ class _SentenceTransformers:
 class LlamaIndex:
     """`IngestionPipeline` of SentenceSplitter and an embedding whose methods call `SentenceTransformer.encode`, like its HuggingFaceEmbedding."""
 
-    def __init__(self, sizes: Sizes, batch: int) -> None:
-        self.sizes, self.batch = sizes, batch
+    def __init__(self, sizes: Sizes, batch: int, *, bf16: bool = False) -> None:
+        self.sizes, self.batch, self.bf16 = sizes, batch, bf16
 
     def load(self) -> None:
         """Build the pipeline."""
@@ -127,7 +128,7 @@ class LlamaIndex:
         from llama_index.core.ingestion import IngestionPipeline
         from llama_index.core.node_parser import SentenceSplitter
 
-        backend = self.backend = _SentenceTransformers()
+        backend = self.backend = _SentenceTransformers(bf16=self.bf16)
 
         class MiniLM(BaseEmbedding):
             def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
@@ -166,8 +167,8 @@ class Haystack:
     Splitting by the encoder's tokens is not offered (only by tiktoken's), so words are counted, with the size set for equal mean chunks.
     """
 
-    def __init__(self, sizes: Sizes, batch: int) -> None:
-        self.sizes, self.batch = sizes, batch
+    def __init__(self, sizes: Sizes, batch: int, *, bf16: bool = False) -> None:
+        self.sizes, self.batch, self.bf16 = sizes, batch, bf16
 
     def load(self) -> None:
         """Build the pipeline."""
@@ -176,7 +177,7 @@ class Haystack:
         from haystack.components.preprocessors import DocumentSplitter
         from tests.benchmarks.haystack_embedder import MiniLMDocumentEmbedder
 
-        self.backend = _SentenceTransformers()
+        self.backend = _SentenceTransformers(bf16=self.bf16)
         splitter = DocumentSplitter(
             split_by="word", split_length=self.sizes.words, split_overlap=self.sizes.word_overlap
         )
@@ -235,4 +236,6 @@ SYSTEMS: dict[str, Callable[[Sizes], System]] = {
     "llamaindex-10": partial(LlamaIndex, batch=10),
     "llamaindex-32": partial(LlamaIndex, batch=32),
     "haystack-32": partial(Haystack, batch=32),
+    "llamaindex-32-bf16": partial(LlamaIndex, batch=32, bf16=True),
+    "haystack-32-bf16": partial(Haystack, batch=32, bf16=True),
 }
