@@ -39,6 +39,7 @@ from gradatim.operator.kubeapi import (
     parsed,
     retry_after,
 )
+from gradatim.operator.sharedread import SharedRead
 
 __all__ = [
     "CONFIG_MAPS",
@@ -63,7 +64,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
-RECENT_SECONDS = 1.0
 RECENT_ENTRIES = 4096
 # With spec and status left out an answer is a fraction of the object; a server that cannot leave them out sends the whole.
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
@@ -91,7 +91,7 @@ class Kube:
         self._session: aiohttp.ClientSession | None = None
         self._stale: list[aiohttp.ClientSession] = []  # calls may still be under way on the last one
         self._info: kopf.ConnectionInfo | None = None
-        self._recent: dict[tuple[Resource, str, str], tuple[float, asyncio.Future[Body | None]]] = {}
+        self._recent: dict[tuple[Resource, str, str], SharedRead[Body | None]] = {}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -131,14 +131,13 @@ class Kube:
 
         Concurrent callers share one request.
         """
-        key = (resource, namespace, name)
+        key, now = (resource, namespace, name), time.monotonic()
         held = self._recent.get(key)
-        if held is None or time.monotonic() - held[0] > RECENT_SECONDS or (held[1].done() and held[1].exception()):
-            held = (time.monotonic(), asyncio.ensure_future(self.find(resource, namespace, name)))
-            self._recent[key] = held
+        if held is None or held.stale(now):
+            held = self._recent[key] = SharedRead(self.find(resource, namespace, name), now)
             if len(self._recent) > RECENT_ENTRIES:
                 self._recent.pop(next(iter(self._recent)))
-        return await asyncio.shield(held[1])
+        return await held.answer()
 
     def forget_recent(self, resource: Resource, namespace: str, name: str) -> None:
         """Read anew next time: a watch event says that the object has changed."""

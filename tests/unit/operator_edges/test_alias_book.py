@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from gradatim.api.runstatus import StoreIdentity
-from gradatim.operator.stores.aliases import CROWD, RECENT_SECONDS, AliasBook
+from gradatim.operator.sharedread import RECENT_SECONDS
+from gradatim.operator.stores.aliases import CROWD, AliasBook
 from gradatim.operator.stores.identity import VECTOR_KEY, Opener, Secret
 
 

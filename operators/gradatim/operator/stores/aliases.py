@@ -6,12 +6,12 @@ costs each pass more than anything else in it. A list serves for a second; what 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+from gradatim.operator.sharedread import SharedRead
+
 CROWD = 50  # questions within a second: below that, a list of ten thousand aliases costs more than the questions
-RECENT_SECONDS = 1.0
 
 Listing = Mapping[str, str]
 
@@ -22,7 +22,7 @@ class AliasBook:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._second, self._asked, self._before = 0, 0, 0
-        self._listing: tuple[float, asyncio.Future[Listing]] | None = None
+        self._listing: SharedRead[Listing] | None = None
         self._written: set[str] = set()  # since the list was begun
 
     def crowded(self, alias: str) -> bool:
@@ -39,9 +39,8 @@ class AliasBook:
         held = self._listing
         if held is None or self._stale():
             self._written.clear()
-            held = (self._clock(), asyncio.ensure_future(read()))
-            self._listing = held
-        return await asyncio.shield(held[1])
+            held = self._listing = SharedRead(read(), self._clock())
+        return await held.answer()
 
     def changed(self, alias: str) -> None:
         """Ask by name until the next list: this process has written the alias, or tried to."""
@@ -49,8 +48,4 @@ class AliasBook:
             self._written.add(alias)
 
     def _stale(self) -> bool:
-        if self._listing is None:
-            return True
-        begun, read = self._listing
-        failed = read.done() and (read.cancelled() or read.exception() is not None)
-        return failed or self._clock() - begun > RECENT_SECONDS
+        return self._listing is None or self._listing.stale(self._clock())
