@@ -25,8 +25,8 @@ API = "/apis/gradatim.dev/v1alpha1"
 NAMESPACES = 20
 IN_FLIGHT = 32
 # The API server shares two cores with all others here. Go's default for garbage costs it a third more CPU time per change; below a limit of
-# 3 GiB, ten thousand objects leave it so little room that it does hardly anything else.
-GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "8GiB"}
+# 3 GiB (RAGIndexes) or 8 GiB (Datasets and their RayJobs) ten thousand objects leave it so little room that it does hardly anything else.
+GARBAGE = {"GOGC": "400", "GOMEMLIMIT": "16GiB"}
 
 
 def manifest(number: int) -> dict[str, Any]:
