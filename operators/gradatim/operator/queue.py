@@ -1,8 +1,8 @@
 """The work queue: which object is looked at next.
 
-`main` and `resync` add keys, `loop` takes them. A key is in work at most once at a time; one added meanwhile runs again afterwards. Two
-lanes (events before resync) and a fair turn between namespaces keep one busy tenant from starving the rest. In memory only: everything it
-holds can be found again by listing.
+`main` and `resync` add keys, `loop` takes them. A key is in work at most once at a time; one added meanwhile runs again afterwards. Three
+lanes (news of Runs, events, resync) and a fair turn between namespaces keep one busy tenant from starving the rest, and thousands of new
+objects from hiding what has finished. In memory only: everything it holds can be found again by listing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from enum import IntEnum
 class Lane(IntEnum):
     """Which keys go first."""
 
-    EVENT = 0
-    RESYNC = 1
+    RUN = 0
+    EVENT = 1
+    RESYNC = 2
+
+
+RUNS_IN_A_ROW = 3  # then an event's turn comes: a Run's news must not keep a user's change waiting for ever
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,7 +77,7 @@ class Backoff:
 
 
 class WorkQueue:
-    """Keyed, de-duplicating, two lanes, fair between namespaces. For one event loop."""
+    """Keyed, de-duplicating, in lanes, fair between namespaces. For one event loop."""
 
     def __init__(self, backoff: Backoff | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._backoff = backoff or Backoff()
@@ -86,6 +90,7 @@ class WorkQueue:
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._ready = asyncio.Event()
         self._closed = False
+        self._runs_in_a_row = 0
 
     def add(self, key: Key, lane: Lane = Lane.EVENT) -> None:
         """Ask for a look at `key`. A key already waiting moves to the better lane; one in work is looked at again."""
@@ -131,14 +136,21 @@ class WorkQueue:
                 raise asyncio.CancelledError
             self._ready.clear()
             await self._ready.wait()
-        lane = next(lane for lane in Lane if self._lanes[lane].by_namespace)
-        key = self._lanes[lane].pop()
+        key = self._lanes[self._next_lane()].pop()
         del self._queued[key]
         self._in_work[key] = self._clock()
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
         return key
+
+    def _next_lane(self) -> Lane:
+        first, *others = (lane for lane in Lane if self._lanes[lane].by_namespace)
+        if first is Lane.RUN and self._runs_in_a_row < RUNS_IN_A_ROW:
+            self._runs_in_a_row += 1
+            return first
+        self._runs_in_a_row = 0
+        return Lane.EVENT if Lane.EVENT in others else first
 
     def done(self, key: Key, requeue_after: float | None = None) -> None:
         """Give `key` back after a good pass."""

@@ -22,7 +22,7 @@ from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
 from gradatim.operator.kube import METADATA_LIST, METADATA_ONLY, Credentials
 from gradatim.operator.loop import Loop
 from gradatim.operator.owners import owner_key
-from gradatim.operator.queue import Key
+from gradatim.operator.queue import Key, Lane
 from gradatim.operator.runtimes.kuberay import RAYJOBS
 
 TOKEN_LIFE = 60.0  # seconds; the kubelet rotates projected tokens well before they expire
@@ -148,10 +148,10 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
 def _owners(loop: Loop) -> Callable[..., Any]:
     """Return the handler for what our objects own. Where KubeRay is not installed there is nothing to watch, and attempts are polled."""
 
-    async def enqueue(body: kopf.Body, **_: Any) -> None:
+    async def enqueue(body: kopf.Body, type: str | None = None, **_: Any) -> None:  # noqa: A002 - kopf passes it by this name
         owner = owner_key(dict(body))
         if owner is not None:
-            loop.queue.add(owner)
+            loop.queue.add(owner, Lane.EVENT if type is None else Lane.RUN)  # the list of a start is no news
 
     return enqueue
 

@@ -47,6 +47,26 @@ async def test_events_go_before_resync_and_lift_a_key_that_waits_there() -> None
     assert await drained(queue) == [key("4"), THREE, ONE, TWO]
 
 
+async def test_news_of_runs_go_first_but_not_for_ever() -> None:
+    queue = WorkQueue()
+    new, running = [key(f"new-{n}") for n in range(2)], [key(f"run-{n}") for n in range(5)]
+    for one in new:
+        queue.add(one)
+    for one in running:
+        queue.add(one, Lane.RUN)
+    queue.add(THREE, Lane.RESYNC)
+    assert await drained(queue) == [*running[:3], new[0], *running[3:], new[1], THREE]
+
+
+async def test_news_of_a_run_lift_a_key_that_waits_as_an_event() -> None:
+    queue = WorkQueue()
+    for one in (ONE, TWO):
+        queue.add(one)
+    queue.add(TWO, Lane.RUN)
+    assert (queue.depth(Lane.RUN), queue.depth(Lane.EVENT)) == (1, 1)
+    assert await drained(queue) == [TWO, ONE]
+
+
 async def test_namespaces_take_turns() -> None:
     queue = WorkQueue()
     busy = [key(str(n), "busy") for n in range(4)]

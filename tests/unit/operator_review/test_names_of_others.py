@@ -17,7 +17,7 @@ from gradatim.operator.loop import Loop
 from gradatim.operator.metrics import Metrics
 from gradatim.operator.owners import owner_key
 from gradatim.operator.passes import Context, Outcome
-from gradatim.operator.queue import Key, WorkQueue
+from gradatim.operator.queue import Key, Lane, WorkQueue
 from gradatim.operator.slots import Slots
 
 KEY = Key("ragindices", "team", "docs")
@@ -61,12 +61,12 @@ def test_names_of_objects_make_paths(name: str) -> None:
     assert ours("ragindices").path("team", name, "status") == wanted
 
 
-async def enqueued(reference: Body) -> list[Key]:
+async def enqueued(reference: Body, event: str | None = "MODIFIED") -> list[tuple[Key, Lane]]:
     """Return what the watch of RayJobs enqueues for one of the namespace team with this owner."""
-    found: list[Key] = []
-    loop: Any = SimpleNamespace(queue=SimpleNamespace(add=found.append))
+    found: list[tuple[Key, Lane]] = []
+    loop: Any = SimpleNamespace(queue=SimpleNamespace(add=lambda key, lane: found.append((key, lane))))
     body: Any = {"metadata": {"namespace": "team", "name": "job", "ownerReferences": [reference]}}
-    await watches._owners(loop)(body=body)
+    await watches._owners(loop)(body=body, type=event)
     return found
 
 
@@ -82,7 +82,8 @@ async def test_owners_with_such_names_are_not_looked_at(name: object) -> None:
 
 
 async def test_our_objects_are_looked_at_when_what_they_own_changes() -> None:
-    assert await enqueued(owned_by("docs")) == [KEY]
+    assert await enqueued(owned_by("docs")) == [(KEY, Lane.RUN)]
+    assert await enqueued(owned_by("docs"), event=None) == [(KEY, Lane.EVENT)], "a start lists what is there"
     assert owner_key({"metadata": {"namespace": "team", "ownerReferences": [owned_by("docs")]}}) == KEY
 
 
