@@ -45,8 +45,11 @@ class _Lane:
 
     by_namespace: OrderedDict[str, OrderedDict[Key, None]] = field(default_factory=OrderedDict)
 
-    def push(self, key: Key) -> None:
-        self.by_namespace.setdefault(key.namespace, OrderedDict())[key] = None
+    def push(self, key: Key, *, first: bool = False) -> None:
+        keys = self.by_namespace.setdefault(key.namespace, OrderedDict())
+        keys[key] = None
+        if first:
+            keys.move_to_end(key, last=False)
 
     def pop(self) -> Key:
         namespace, keys = next(iter(self.by_namespace.items()))
@@ -103,7 +106,7 @@ class WorkQueue:
         if known is not None:
             if lane < known[0]:
                 self._lanes[known[0]].remove(key)
-                self._lanes[lane].push(key)
+                self._lanes[lane].push(key, first=lane is Lane.RUN)  # it may have been the next event
                 self._queued[key] = (lane, known[1])
             return
         self._lanes[lane].push(key)
@@ -165,18 +168,19 @@ class WorkQueue:
         failures = self._failures.get(key, 0) + 1
         self._failures[key] = failures
         wait = self._backoff.delay(failures) if delay is None else delay
-        if self._again.pop(key, None) is not None:
+        meanwhile = self._again.pop(key, None)
+        if meanwhile is not None:
             wait = min(wait, self._backoff.base)
-        self._give_back(key, wait)
+        self._give_back(key, wait, Lane.EVENT if meanwhile is None else meanwhile)
         return wait
 
-    def _give_back(self, key: Key, requeue_after: float | None) -> None:
+    def _give_back(self, key: Key, requeue_after: float | None, lane: Lane = Lane.EVENT) -> None:
         self._in_work.pop(key, None)
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, again)
         elif requeue_after is not None:
-            self.add_after(key, requeue_after)
+            self.add_after(key, requeue_after, min(lane, Lane.EVENT))
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of an object that is gone."""

@@ -151,7 +151,8 @@ def _owners(loop: Loop) -> Callable[..., Any]:
     async def enqueue(body: kopf.Body, type: str | None = None, **_: Any) -> None:  # noqa: A002 - kopf passes it by this name
         owner = owner_key(dict(body))
         if owner is not None:
-            loop.queue.add(owner, Lane.EVENT if type is None else Lane.RUN)  # the list of a start is no news
+            # What was only made, or is gone, is no news of a Run; nor is the list of a start.
+            loop.queue.add(owner, Lane.RUN if type == "MODIFIED" else Lane.EVENT)
 
     return enqueue
 

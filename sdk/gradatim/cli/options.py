@@ -135,7 +135,7 @@ class NameArgument(click.Argument):
         """Return the name, or those names; one given twice is a usage error."""
         value, source = super().consume_value(ctx, opts)
         named = ctx.meta.pop(_NAMED, None)
-        if named is None:
+        if named is None or ctx.resilient_parsing:  # completion reports no errors
             return value, source
         if source is ParameterSource.COMMANDLINE and value:
             raise click.UsageError(f"{named} was given with its kind, so no other name can follow", ctx)
@@ -146,8 +146,10 @@ class NameArgument(click.Argument):
         from gradatim.api.kinds import kind_of
         from gradatim.client.errors import GradatimError
 
-        kind: Kind = ctx.params.get("kind") or kind_of("RAGIndex")  # commands about indexes name no kind
         given = ctx.params
+        if "kind" in given and (given["kind"] is None or _NAMED in ctx.meta):
+            return []
+        kind: Kind = given.get("kind") or kind_of("RAGIndex")  # commands about indexes name no kind
         where = Cluster(given.get("kubeconfig"), given.get("context"), given.get("namespace"), given.get("state"))
         try:
             with where.client() as client:

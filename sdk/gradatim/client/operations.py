@@ -46,6 +46,7 @@ M = TypeVar("M", bound=ReadModel)
 Body = Mapping[str, Any]
 _TRIES = 4
 _PAGE = 500
+_NAMES_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 _POLL_SECONDS = 0.5
 
 
@@ -134,12 +135,14 @@ def _missing(where: Target) -> Op[NotFoundError]:
     found = NotFoundError(f"there is no {where}")
     everything = Target(where.kind, where.namespace)
     try:
-        page = yield from call(Request("GET", everything.path, {"limit": str(_PAGE)}))
+        response = yield from send(Request("GET", everything.path, {"limit": str(_PAGE)}, headers=_NAMES_ONLY))
+        page = document(response)
     except GradatimError:
         return found
     names = [str(item["metadata"]["name"]) for item in page.get("items") or []]
     place = f" in namespace {where.namespace}" if where.kind.namespaced else ""
-    found.hint = near_name(where.name or "", names, where.kind.plural, place)
+    more = bool((page.get("metadata") or {}).get("continue"))
+    found.hint = near_name(where.name or "", names, where.kind.plural, place, more=more)
     return found
 
 

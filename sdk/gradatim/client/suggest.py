@@ -17,17 +17,18 @@ from gradatim.client.errors import FieldCause
 _SHOWN = 5
 _ALIKE = 0.5  # names are short: two of four letters are worth a question
 _UNKNOWN = ("unknown field", "Extra inputs are not permitted")
+_OLDER = "its definitions are of another release (`gradatim crds | kubectl apply -f -`)"
 _ROOT = ("apiVersion", "kind", "metadata", "spec")
 
 
-def near_name(wanted: str, names: Sequence[str], plural: str, where: str) -> str:
-    """Return the hint for an object that is not there. `where` is empty or ` in namespace x`."""
+def near_name(wanted: str, names: Sequence[str], plural: str, where: str, *, more: bool = False) -> str:
+    """Return the hint for an object that is not there. `where` is empty or ` in namespace x`; with `more`, `names` are not all."""
     if not names:
         return f"there are no {plural}{where}"
     if near := difflib.get_close_matches(wanted, names, n=1, cutoff=_ALIKE):
         return f"did you mean {near[0]}?"
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{plural}{where}: {', '.join(sorted(names)[:_SHOWN])}{more}"
+    rest = " and more" if more else f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{plural}{where}: {', '.join(sorted(names)[:_SHOWN])}{rest}"
 
 
 def with_near_fields(causes: Sequence[FieldCause], model: type[BaseModel]) -> tuple[FieldCause, ...]:
@@ -38,6 +39,8 @@ def with_near_fields(causes: Sequence[FieldCause], model: type[BaseModel]) -> tu
 def _completed(cause: FieldCause, model: type[BaseModel]) -> FieldCause:
     *path, last = re.sub(r"\[[^\]]*\]", "", cause.field).split(".")
     names = sorted(set(_names(path, model)))
+    if last in names:
+        return FieldCause(cause.field, f"the cluster does not know this field; {_OLDER}")
     near = {name.lower(): name for name in reversed(names)}
     found = difflib.get_close_matches(last.lower().replace("_", ""), near, n=1)
     if found:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gradatim.api.run import VectorStoreConfig
-from gradatim.client.errors import ServerError, UnreachableError, UnsupportedError
+from gradatim.client.errors import ServerError, UnauthorizedError, UnreachableError, UnsupportedError
 from gradatim.client.statedir import local_platform, read_secret_file
 
 KEY_ENV = "GRADATIM_WEAVIATE_API_KEY_FILE"
@@ -77,16 +77,22 @@ def find_key(state: Path | None, env: Mapping[str, str] | None = None) -> str | 
 
 
 def require_answer(access: VectorAccess) -> None:
-    """Ask Weaviate whether it is ready. Raises `UnreachableError`: better before a run than at its end."""
+    """Ask Weaviate whether it is ready. Raises `UnreachableError` or `UnauthorizedError`: better before a run than at its end."""
     import httpx
 
-    where = access.config.endpoint
+    parts, key = urlsplit(access.config.endpoint), access.key()
+    where = f"{parts.scheme}://{parts.netloc}"
     hint = "start the local platform with `gradatim up`, or name another with --weaviate and --weaviate-grpc"
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        response = httpx.get(f"{where}/v1/.well-known/ready", timeout=10, trust_env=False)
-    except httpx.TransportError as error:
+        response = httpx.get(f"{where}/v1/.well-known/ready", headers=headers, timeout=10, trust_env=False)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
         raise UnreachableError(f"Weaviate at {where} did not answer: {error}", hint=hint) from error
-    if response.status_code >= 400:
+    if response.status_code in {401, 403}:
+        raise UnauthorizedError(
+            f"Weaviate at {where} refused the API key", hint="name its file with --weaviate-key-file"
+        )
+    if not response.is_success:
         raise UnreachableError(f"Weaviate at {where} is not ready: it answered {response.status_code}", hint=hint)
 
 

@@ -61,4 +61,4 @@ def test_a_weaviate_that_is_away_ends_the_run_before_it_begins(tmp_path: Path) -
 
 
 def test_a_weaviate_that_is_not_ready_yet_does_so_too(tmp_path: Path, not_ready: str) -> None:
-    assert str(refused(tmp_path, not_ready)) == f"Weaviate at {not_ready} is not ready: it answered 503"
+    assert str(refused(tmp_path, f"{not_ready}/")) == f"Weaviate at {not_ready} is not ready: it answered 503"

@@ -48,6 +48,11 @@ def test_a_field_like_no_other_is_answered_with_all_there_are() -> None:
     assert "exact" in found.message
 
 
+def test_a_field_that_only_the_cluster_does_not_know_is_not_suggested_again() -> None:
+    (found,) = with_near_fields([FieldCause("spec.dedup.exact", "unknown field")], Dataset)
+    assert found.message.startswith("the cluster does not know this field; its definitions are of another release")
+
+
 def test_other_causes_stay() -> None:
     causes = (FieldCause("spec.format", "Unsupported value"),)
     assert with_near_fields(causes, Dataset) == causes

@@ -67,6 +67,24 @@ async def test_news_of_a_run_lift_a_key_that_waits_as_an_event() -> None:
     assert await drained(queue) == [TWO, ONE]
 
 
+async def test_a_key_lifted_to_the_lane_of_runs_waits_no_longer_than_before() -> None:
+    queue = WorkQueue()
+    queue.add(ONE)
+    for one in (TWO, THREE):
+        queue.add(one, Lane.RUN)
+    queue.add(ONE, Lane.RUN)
+    assert await queue.take() == ONE
+
+
+async def test_news_of_a_run_during_a_failed_pass_keep_their_lane() -> None:
+    queue = WorkQueue()
+    queue.add(ONE)
+    await queue.take()
+    queue.add(ONE, Lane.RUN)
+    queue.failed(ONE, delay=0.0)
+    assert (queue.depth(Lane.RUN), queue.depth(Lane.EVENT)) == (1, 0)
+
+
 async def test_namespaces_take_turns() -> None:
     queue = WorkQueue()
     busy = [key(str(n), "busy") for n in range(4)]

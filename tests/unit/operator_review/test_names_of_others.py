@@ -83,7 +83,8 @@ async def test_owners_with_such_names_are_not_looked_at(name: object) -> None:
 
 async def test_our_objects_are_looked_at_when_what_they_own_changes() -> None:
     assert await enqueued(owned_by("docs")) == [(KEY, Lane.RUN)]
-    assert await enqueued(owned_by("docs"), event=None) == [(KEY, Lane.EVENT)], "a start lists what is there"
+    for no_news in (None, "ADDED", "DELETED"):
+        assert await enqueued(owned_by("docs"), event=no_news) == [(KEY, Lane.EVENT)]
     assert owner_key({"metadata": {"namespace": "team", "ownerReferences": [owned_by("docs")]}}) == KEY
 
 

@@ -10,6 +10,7 @@ Results equal sentence-transformers' to rounding (tested).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +26,8 @@ from gradatim.rag.embed.options import EncoderError
 
 PACKED_ROWS = 2048  # rows of a usual batch, for which oneDNN chooses the weight layout
 BF16_STEP = 32  # tokens: texts are filled up to a multiple, the side of a tile, for attention
-FEW_ROWS, MANY_ROWS = (
-    32,
-    256,
-)  # a batch is filled up to a multiple of these: code is generated for every new number of rows, 13 ms for each
+# Code is generated for every new number of rows, 13 ms for each: a batch has a multiple of this many, a large one of more.
+LEAST_ROWS = 32
 
 
 class _Linear:
@@ -39,10 +38,10 @@ class _Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
         self.weight, self.bias = weight.to(dtype).contiguous(), bias.to(dtype).contiguous()
-        self.packed = dtype is torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
+        self.packed = dtype is torch.bfloat16 and _multiplies_bf16()
         if self.packed:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACKED_ROWS)  # noqa: SLF001
-        self._fused = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
+            self._fused: Any = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001 - a torch without oneDNN has none of them
 
     def __call__(self, x: Tensor) -> Tensor:
         """[n, out] of [n, in]."""
@@ -64,6 +63,12 @@ class _Linear:
             return residual + self(x)
         out: Tensor = self._fused.binary(x, residual, self.weight, self.bias, "add")
         return out
+
+
+def _multiplies_bf16() -> bool:
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,7 @@ class PackedBert:
         self.epsilon = float(config.get("layer_norm_eps", 1e-12))
         self.mean = pooling_mode(files.pooling) == "mean"
         self.dtype = dtype
+        self.step = BF16_STEP if dtype is torch.bfloat16 else 1
         try:
             weights = load_file(files.transformer / "model.safetensors")
         except (SafetensorError, OSError) as error:
@@ -177,7 +183,7 @@ class PackedBert:
 
     def _groups(self, lengths: list[int]) -> list[_Group]:
         found, first, start = [], 0, 0
-        for length, count in groups(lengths, BF16_STEP if self.dtype is torch.bfloat16 else 1):
+        for length, count in groups(lengths, self.step):
             found.append(_Group.of(start, lengths[first : first + count], length, self.dtype))
             first, start = first + count, found[-1].end
         return found
@@ -200,7 +206,7 @@ class PackedBert:
 
 
 def _filled(rows: int) -> int:
-    step = FEW_ROWS if rows <= MANY_ROWS else MANY_ROWS
+    step = max(LEAST_ROWS, 1 << max(0, (rows - 1).bit_length() - 3))
     return -(-rows // step) * step
 
 

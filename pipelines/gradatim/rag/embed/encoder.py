@@ -92,7 +92,8 @@ class Encoder:
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
         done = 0
         with torch.inference_mode(), _one_thread(few=self.device == "cpu" and sum(map(len, ids)) <= FEW_TOKENS):
-            for batch in plan_batches([len(item) for item in ids], budget):
+            step = self._model.step
+            for batch in plan_batches([-(-len(item) // step) * step for item in ids], budget):
                 found = self._model([ids[index] for index in batch])
                 if self.options.normalize or self._always_normal:
                     found = torch.nn.functional.normalize(found, dim=1)

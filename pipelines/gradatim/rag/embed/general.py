@@ -36,6 +36,7 @@ class PaddedModel:
             raise EncoderError(f"{files.path}: cannot be loaded: {error}") from error
         self.dtype, self.device = dtype, device
         self.pad = int(files.config.get("pad_token_id") or 0)
+        self.step = 1  # a batch is padded to its longest text, whatever its length
         self.dimension = int(self([np.array([self.pad], dtype=np.int64)]).shape[1])
 
     def __call__(self, ids: list[Ids]) -> Tensor:
