@@ -10,7 +10,7 @@ import contextlib
 import json
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.benchmarks.kuberay_world import NAMESPACES, Body, World
@@ -104,7 +104,7 @@ class Watch:
 
     world: World
     moments: Moments
-    tasks: list[asyncio.Task[None]]
+    tasks: Sequence[asyncio.Future[None]]
     process: str
     peak_mb: float = 0.0
 

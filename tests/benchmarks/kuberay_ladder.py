@@ -1,7 +1,7 @@
 """Our operator's part of a Run on KubeRay against KubeRay's own, with KWOK in place of nodes; root on Linux.
 
-`python -m tests.benchmarks.kuberay_ladder --rungs 1000,10000 --kuberay-rungs 1000,1000:10`. Ours: N Datasets of the runtime `kuberay`; KWOK gives
-their RayJobs KubeRay's states, the benchmark writes what the workload would. KubeRay's: the same RayJobs without us, through its operator.
+`python -m tests.benchmarks.kuberay_ladder --rungs 1000,10000 --kuberay-rungs 1000,1000:10`. Ours: N Datasets of the runtime `kuberay`; the
+benchmark gives their RayJobs KubeRay's states and writes what the workload would. KubeRay's: the same RayJobs without us, through its operator.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 from tests.benchmarks.control_plane_bench import GARBAGE
 from tests.benchmarks.control_plane_report import environment
 from tests.benchmarks.kuberay_follow import Moments, Watch, create, watching
+from tests.benchmarks.kuberay_states import States
 from tests.benchmarks.kuberay_world import (
     INSIDE,
     NAMESPACES,
@@ -79,6 +80,7 @@ class Workloads:
     """Writes the result of every attempt once its RayJob runs, as the workload would; keeps one RayJob as it was made."""
 
     moments: Moments
+    states: States
     configs: dict[str, RunConfig] = field(default_factory=dict)
     sample: Body = field(default_factory=dict)
 
@@ -93,7 +95,9 @@ class Workloads:
         key = (metadata["namespace"], metadata["ownerReferences"][0]["name"])
         self.sample = self.sample or body
         self.moments.reached("rayjob", key)
-        if status.get("jobDeploymentStatus") == "Running" and self.moments.reached("running", key):
+        self.states.begin(body)
+        if status.get("jobDeploymentStatus") == "Running" and self.moments.reached("wrote", (key[0], metadata["name"])):
+            self.moments.reached("running", key)
             self._write(body)
         if status.get("jobDeploymentStatus") == "Complete":
             self.moments.reached("complete", key)
@@ -134,13 +138,14 @@ def operator_env(w: World) -> dict[str, str]:
 async def ours(root: Path, wanted: int, limit: float) -> tuple[dict[str, Any], Body]:
     """Let our operator finish `wanted` Datasets; returns its figures and one of its RayJobs."""
     print(f"gradatim, {wanted} Runs", flush=True)
-    async with world(root, rayjobs=True) as w:
+    async with world(root) as w:
         (root / "store").mkdir()
         await w.bench.call("POST", f"{OURS}/computeprofiles", profile(root / "store"))
         with w.running("operator", [sys.executable, "-m", "gradatim.operator"], operator_env(w)):
             await w.bench.ready(120)
             moments = Moments()
-            work = Workloads(moments)
+            states = States(w)
+            work = Workloads(moments, states)
             paths = {
                 "/api/v1/configmaps": work.config_map,
                 f"{RAY}/rayjobs": work.rayjob,
@@ -149,11 +154,12 @@ async def ours(root: Path, wanted: int, limit: float) -> tuple[dict[str, Any], B
             calls, cpu = await w.our_calls(), w.cpu()
             async with watching(w, paths) as tasks:
                 begun = time.monotonic()
-                watch = Watch(w, moments, tasks, "operator")
+                watch = Watch(w, moments, [*tasks, states.failed], "operator")
                 bodies = [dataset(n) for n in range(wanted)]
                 created = await create(w, f"{OURS}/namespaces/{{ns}}/datasets", bodies, moments)
                 await watch.until("ready", wanted, limit)
                 await asyncio.sleep(3)  # what the last RayJobs cause counts too
+                await states.close()
             found = figures(w, moments, cpu, begun, ("ready", "operator"))
             found |= each(calls, await w.our_calls(), found["finished"])
     found |= {
@@ -183,7 +189,7 @@ async def theirs(root: Path, wanted: int, concurrency: int, limit: float, sample
         elif state in {"Failed", "ValidationFailed"}:
             moments.fail(key, status)
 
-    async with world(root, rayjobs=False) as w, dashboard.serving():
+    async with world(root) as w, dashboard.serving():
         with w.kuberay(concurrency):
             await asyncio.sleep(5)  # its caches
             calls, cpu = await w.kuberay_calls(), w.cpu()

@@ -22,7 +22,6 @@ from typing import Any, NoReturn, cast
 
 import aiohttp
 import psutil
-import yaml
 from aiohttp import web
 from tests.benchmarks.control_plane_bench import Bench
 
@@ -37,8 +36,6 @@ NODE = "kwok-node"
 NAMESPACES = 20
 INSIDE = "--inside"
 _NEEDED = frozenset({Component.APISERVER, Component.CONTROLLER_MANAGER})
-_STAGES = Path(__file__).with_name("kuberay_stages.yaml")
-_SHARDS = 4
 _DASHBOARD_PORT, _METRICS, _PROBES = 8265, 28080, 28081
 
 
@@ -185,8 +182,8 @@ class World:
         """Return CPU seconds by program."""
         found: dict[str, float] = {}
         for name, process in self.children.items():
-            times, kind = process.cpu_times(), "kwok" if name.startswith("kwok") else name
-            found[kind] = found.get(kind, 0.0) + times.user + times.system
+            times = process.cpu_times()
+            found[name] = times.user + times.system
         return found
 
     def resident_mb(self, name: str) -> float:
@@ -194,32 +191,18 @@ class World:
         return float(self.children[name].memory_info().rss) / 1e6
 
 
-def _kwok(folder: Path, shards: int) -> dict[str, list[str]]:
-    """Return the arguments of each KWOK: one for the node and its pods, and some for RayJobs.
-
-    KWOK makes one change of a RayJob at a time; several that share the namespaces keep it from being what is measured.
-    """
+def _kwok(folder: Path) -> list[str]:
+    """Return the arguments of KWOK, which plays a node and its pods."""
     own = manifests.module_folder(KWOK.source, os.environ) / "kustomize" / "stage"
     files = [own / "node/fast/node-initialize.yaml", own / "pod/fast/pod-ready.yaml", own / "pod/fast/pod-delete.yaml"]
     path = folder / "kwok.yaml"
     path.write_text("---\n".join(file.read_text() for file in files))
-    addresses = ["--cidr=10.244.0.0/16", "--node-ip=127.0.0.1"]
-    found = {"kwok": [f"--config={path}", "--manage-all-nodes=true", *addresses]}
-    for shard in range(shards):
-        stages = list(yaml.safe_load_all(_STAGES.read_text()))
-        mine = [f"ladder-{n:02d}" for n in range(shard, NAMESPACES, shards)]
-        for stage in stages:
-            chosen = {"key": ".metadata.namespace", "operator": "In", "values": mine}
-            stage["spec"]["selector"]["matchExpressions"].append(chosen)
-        path = folder / f"kwok-{shard}.yaml"
-        path.write_text("---\n".join(json.dumps(stage) + "\n" for stage in stages))
-        found[f"kwok-{shard}"] = [f"--config={path}", "--manage-single-node=none"]
-    return found
+    return [f"--config={path}", "--manage-all-nodes=true", "--cidr=10.244.0.0/16", "--node-ip=127.0.0.1"]
 
 
 @contextlib.asynccontextmanager
-async def world(root: Path, *, rayjobs: bool) -> AsyncIterator[World]:
-    """Build everything but the operator to measure, from nothing; with `rayjobs` KWOK finishes RayJobs too."""
+async def world(root: Path) -> AsyncIterator[World]:
+    """Build everything but the operator to measure, from nothing."""
     root.mkdir()
     state = up(UpOptions(state_dir=root / "state", components=_NEEDED), lambda _, m: print(f"  {m}", flush=True))
     try:
@@ -232,10 +215,8 @@ async def world(root: Path, *, rayjobs: bool) -> AsyncIterator[World]:
         timeout = aiohttp.ClientTimeout(total=None, connect=30)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**22) as session:
             found = World(Bench(state, Layout.of(root / "state"), root, session), _servers(state))
-            with contextlib.ExitStack() as stack:
-                for name, options in _kwok(root, shards=_SHARDS if rayjobs else 0).items():
-                    command = [*argv(KWOK), f"--kubeconfig={state.kubeconfig}", "--node-port=0", *options]
-                    stack.enter_context(found.running(name, command, {}))
+            command = [*argv(KWOK), f"--kubeconfig={state.kubeconfig}", "--node-port=0", *_kwok(root)]
+            with found.running("kwok", command, {}):
                 node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
                 await found.bench.call("POST", "/api/v1/nodes", node)
                 yield found
