@@ -219,7 +219,7 @@ def kuberay_ladder(found: dict[str, Any]) -> str:
         [one["created"], *(round(one[lag][p], 2) for lag in between for p in ("p50_s", "p99_s"))]
         for one in found["ours"]
     ]
-    waits = ["Gradatim, created", "object to RayJob, p50 s", "p99 s", "RayJob to Running (KWOK), p50 s", "p99 s"]
+    waits = ["Gradatim, created", "object to RayJob, p50 s", "p99 s", "RayJob to Running, p50 s", "p99 s"]
     waits += ["result to Ready, p50 s", "p99 s"]
     ratios = [[one["created"], one["concurrency"], round(one["ours_per_kuberay"], 2)] for one in found["ratios"]]
     text = table(head, rows) + "\n" + table(waits, lags)
