@@ -7,10 +7,11 @@ measured with thousands of RayJobs: a KWOK that falls behind has its watch ended
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 from tests.benchmarks.kuberay_follow import IN_FLIGHT
 from tests.benchmarks.kuberay_world import Body, World
+
+from gradatim.operator.clock import now, rfc3339
 
 PATCH = "application/merge-patch+json"
 WORK_SECONDS = 1.0
@@ -47,11 +48,11 @@ class States:
 
     async def _play(self, job: Body) -> None:
         name = job["metadata"]["name"]
-        cluster = {"jobId": job["spec"]["jobId"], "rayClusterName": f"{name}-none", "startTime": _now()}
+        cluster = {"jobId": job["spec"]["jobId"], "rayClusterName": f"{name}-none", "startTime": rfc3339(now())}
         await self._write(job, {"jobDeploymentStatus": "Initializing"} | cluster)
         await self._write(job, {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"})
         await asyncio.sleep(WORK_SECONDS)
-        await self._write(job, {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED", "endTime": _now()})
+        await self._write(job, {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED", "endTime": rfc3339(now())})
 
     async def _write(self, job: Body, status: Body) -> None:
         metadata = job["metadata"]
@@ -67,7 +68,3 @@ class States:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
             self.failed.set_exception(error)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

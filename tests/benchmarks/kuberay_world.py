@@ -180,11 +180,8 @@ class World:
 
     def cpu(self) -> dict[str, float]:
         """Return CPU seconds by program."""
-        found: dict[str, float] = {}
-        for name, process in self.children.items():
-            times = process.cpu_times()
-            found[name] = times.user + times.system
-        return found
+        spent = {name: process.cpu_times() for name, process in self.children.items()}
+        return {name: times.user + times.system for name, times in spent.items()}
 
     def resident_mb(self, name: str) -> float:
         """Return what a process holds in memory."""

@@ -171,7 +171,7 @@ class WorkQueue:
         meanwhile = self._again.pop(key, None)
         if meanwhile is not None:
             wait = min(wait, self._backoff.base)
-        self._give_back(key, wait, Lane.EVENT if meanwhile is None else meanwhile)
+        self._give_back(key, wait, Lane.RUN if meanwhile is Lane.RUN else Lane.EVENT)
         return wait
 
     def _give_back(self, key: Key, requeue_after: float | None, lane: Lane = Lane.EVENT) -> None:
@@ -180,7 +180,7 @@ class WorkQueue:
         if again is not None:
             self.add(key, again)
         elif requeue_after is not None:
-            self.add_after(key, requeue_after, min(lane, Lane.EVENT))
+            self.add_after(key, requeue_after, lane)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of an object that is gone."""

@@ -80,10 +80,9 @@ def require_answer(access: VectorAccess) -> None:
     """Ask Weaviate whether it is ready. Raises `UnreachableError` or `UnauthorizedError`: better before a run than at its end."""
     import httpx
 
-    parts, key = urlsplit(access.config.endpoint), access.key()
+    parts, headers = urlsplit(access.config.endpoint), _headers(access)
     where = f"{parts.scheme}://{parts.netloc}"
     hint = "start the local platform with `gradatim up`, or name another with --weaviate and --weaviate-grpc"
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         response = httpx.get(f"{where}/v1/.well-known/ready", headers=headers, timeout=10, trust_env=False)
     except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -96,13 +95,16 @@ def require_answer(access: VectorAccess) -> None:
         raise UnreachableError(f"Weaviate at {where} is not ready: it answered {response.status_code}", hint=hint)
 
 
+def _headers(access: VectorAccess) -> dict[str, str]:
+    key = access.key()
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 def drop_collections(access: VectorAccess, collections: Sequence[str]) -> None:
     """Delete collections; those that are gone already are fine."""
     import httpx
 
-    key = access.key()
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    with httpx.Client(base_url=access.config.endpoint, headers=headers, timeout=60, trust_env=False) as http:
+    with httpx.Client(base_url=access.config.endpoint, headers=_headers(access), timeout=60, trust_env=False) as http:
         for name in collections:
             try:
                 response = http.delete(f"/v1/schema/{name}")

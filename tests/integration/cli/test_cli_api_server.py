@@ -43,9 +43,12 @@ def namespace(apiserver: PlatformState) -> str:
 
 
 @pytest.fixture
-def run(apiserver: PlatformState, namespace: str, tmp_path: Path) -> Run:
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(apiserver.kubeconfig)}
+def env(apiserver: PlatformState, tmp_path: Path) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(apiserver.kubeconfig)}
 
+
+@pytest.fixture
+def run(env: dict[str, str], namespace: str, tmp_path: Path) -> Run:
     def call(*argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "gradatim.cli.main", *argv, "-n", namespace]
         return subprocess.run(
@@ -134,9 +137,8 @@ def test_what_is_not_there_ends_with_one(run: Run, namespace: str) -> None:
     assert run("get", "dataset/docs").stdout.splitlines()[1].startswith("docs ")
 
 
-def test_the_shell_completes_names(run: Run, apiserver: PlatformState, namespace: str, tmp_path: Path) -> None:
+def test_the_shell_completes_names(run: Run, env: dict[str, str], namespace: str) -> None:
     assert run("apply", "-f", "-", stdin=yaml.safe_dump_all([DATASET, INDEX])).returncode == 0
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(apiserver.kubeconfig)}
     program = "from gradatim.cli.main import main; main()"
 
     def completed(words: str) -> list[str]:
@@ -150,9 +152,8 @@ def test_the_shell_completes_names(run: Run, apiserver: PlatformState, namespace
     assert completed(f"gradatim get -n {namespace} dataset x") == []
 
 
-def test_a_watch_has_one_heading(run: Run, apiserver: PlatformState, namespace: str, tmp_path: Path) -> None:
+def test_a_watch_has_one_heading(run: Run, env: dict[str, str], namespace: str) -> None:
     assert run("apply", "-f", "-", stdin=yaml.safe_dump(DATASET)).returncode == 0
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(apiserver.kubeconfig)}
     command = [sys.executable, "-u", "-m", "gradatim.cli.main", "get", "dataset", "-w", "-n", namespace]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as watch:
         assert watch.stdout is not None

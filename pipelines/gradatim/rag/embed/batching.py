@@ -21,11 +21,16 @@ def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return batches
 
 
+def filled(length: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return -(-length // step) * step
+
+
 def groups(lengths: Sequence[int], step: int) -> list[tuple[int, int]]:
     """(length, count) of neighbours whose length, filled up to a multiple of `step`, is equal."""
     found: list[tuple[int, int]] = []
     for exact in lengths:
-        length = -(-exact // step) * step
+        length = filled(exact, step)
         if found and found[-1][0] == length:
             found[-1] = (length, found[-1][1] + 1)
         else:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradatim.rag.embed.architecture import Ids, pooling_mode
-from gradatim.rag.embed.batching import groups
+from gradatim.rag.embed.batching import filled, groups
 from gradatim.rag.embed.files import ModelFiles
 from gradatim.rag.embed.options import EncoderError
 
@@ -172,7 +172,7 @@ class PackedBert:
         places = torch.cat([torch.arange(length) for length in lengths])
         x = self._norm(self.words[flat] + self.positions[places], self.embedding_norm).to(self.dtype)
         if self.dtype is torch.bfloat16:
-            x = functional.pad(x, (0, 0, 0, _filled(len(x)) - len(x)))
+            x = functional.pad(x, (0, 0, 0, _rows(len(x)) - len(x)))
         for layer in self.layers:
             x = self._norm(layer.attention.plus(self._attend(layer.qkv(x), together), x), layer.attention_norm)
             x = self._norm(layer.down.plus(layer.up.gelu(x), x), layer.norm)
@@ -205,9 +205,8 @@ class PackedBert:
         return torch.stack([text.mean(0) if self.mean else text[0] for text in texts])
 
 
-def _filled(rows: int) -> int:
-    step = max(LEAST_ROWS, 1 << max(0, (rows - 1).bit_length() - 3))
-    return -(-rows // step) * step
+def _rows(tokens: int) -> int:
+    return filled(tokens, max(LEAST_ROWS, 1 << max(0, (tokens - 1).bit_length() - 3)))
 
 
 def _keep_memory() -> None:

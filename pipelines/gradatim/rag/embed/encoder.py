@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from gradatim.rag.embed.architecture import Ids, Vectors, open_tokenizer, supported
-from gradatim.rag.embed.batching import plan_batches
+from gradatim.rag.embed.batching import filled, plan_batches
 from gradatim.rag.embed.bert import PackedBert
 from gradatim.rag.embed.files import ModelFiles, read_model
 from gradatim.rag.embed.general import PaddedModel
@@ -93,7 +93,7 @@ class Encoder:
         done = 0
         with torch.inference_mode(), _one_thread(few=self.device == "cpu" and sum(map(len, ids)) <= FEW_TOKENS):
             step = self._model.step
-            for batch in plan_batches([-(-len(item) // step) * step for item in ids], budget):
+            for batch in plan_batches([filled(len(item), step) for item in ids], budget):
                 found = self._model([ids[index] for index in batch])
                 if self.options.normalize or self._always_normal:
                     found = torch.nn.functional.normalize(found, dim=1)
