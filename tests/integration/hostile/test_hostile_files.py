@@ -80,7 +80,8 @@ FILES: list[tuple[str, str, bytes, str]] = [
     ("a docx that unpacks a thousandfold", "a.docx", zipped(**{"word/document.xml": BOMB}), "ZipBomb"),
     ("a sheet, which is no known format", "a.xlsx", zipped(**{"xl/workbook.xml": BOMB}), "ZipBomb"),
     ("json lines packed with gzip", "a.jsonl.gz", gzip.compress(BOMB), "UnsupportedFormat"),
-    ("a csv that is gzip", "a.csv", gzip.compress(BOMB), "WrongEncoding"),
+    ("a csv that is gzip", "a.csv", gzip.compress(BOMB, mtime=0), "WrongEncoding"),
+    ("a csv that is gzip and has a carriage return", "a.csv", gzip.compress(BOMB, mtime=0x0D), "WrongEncoding"),
     ("json lines that are gzip", "a.jsonl", gzip.compress(BOMB), "WrongEncoding"),
     ("text that is bzip2", "a.txt", bz2.compress(BOMB), "Encoding"),
     ("parquet that unpacks a thousandfold", "a.parquet", parquet(150, use_dictionary=False), "ZipBomb"),
@@ -90,6 +91,9 @@ FILES: list[tuple[str, str, bytes, str]] = [
     ("a row nested without end", "a.jsonl", NESTED, "BadJson"),
     ("a number of a million digits", "a.jsonl", b'{"text": ' + b"9" * 1_000_000 + b"}\n", "BadJson"),
     ("a null character in a header", "a.csv", b"te\0xt,b\n1,2\n", "no column text"),
+    ("a csv that is half a character of UTF-16", "a.csv", b"\xff\xfet", "WrongEncoding"),
+    ("a csv with half a pair of UTF-16", "a.csv", b"\xff\xfet\x00\n\x00\x00\xd8\n\x00", "WrongEncoding"),
+    ("a csv whose lines end with carriage returns", "a.csv", b"text,b\r1,2\r3,4\r", "end lines with a line feed"),
     ("a csv of a million columns", "a.csv", b",".join(b"c%d" % n for n in range(200_000)) + b"\n1,2\n", "BadCsv"),
 ]  # fmt: skip
 

@@ -33,11 +33,17 @@ class _Lines:
             wide = stream.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
             stream.seek(0)
             if wide:
-                yield from self._file.read().decode("utf-16", "surrogatepass").splitlines(keepends=True)
+                yield from self._wide().splitlines(keepends=True)
                 return
             for _, line in lines(stream, self._max):
                 self.too_long = self.too_long or line is None
                 yield "\n" if line is None else line.decode("utf-8", "surrogateescape")
+
+    def _wide(self) -> str:
+        try:
+            return self._file.read().decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise FileRejected("WrongEncoding", f"{self._file.path} begins as UTF-16 and is not: {error}") from error
 
 
 def read_csv(file: SourceFile, max_line: int = MAX_LINE_BYTES) -> Iterator[RawRow | Reject]:
@@ -47,7 +53,7 @@ def read_csv(file: SourceFile, max_line: int = MAX_LINE_BYTES) -> Iterator[RawRo
     text = iter(source)
     first = next((line for line in text if line.strip()), "")
     separator = _separator(first, file.path)
-    header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
+    header = _header(first, separator, file.path)
     _check_header(header, file.path)
     reader = csv.reader(text, delimiter=separator, strict=True)
     number = 0
@@ -70,8 +76,22 @@ def read_csv(file: SourceFile, max_line: int = MAX_LINE_BYTES) -> Iterator[RawRo
             yield _row(place, header, record)
 
 
+def _header(first: str, separator: str, name: str) -> list[str]:
+    if _undecoded([first]):
+        raise FileRejected("WrongEncoding", f"the header of {name} holds bytes that are not UTF-8; convert the file")
+    try:
+        return [column.strip() for column in next(csv.reader([first], delimiter=separator), [])]
+    except csv.Error as error:
+        hint = "end lines with a line feed" if "\r" in first.rstrip("\r\n") else "check its quotes"
+        raise FileRejected("BadCsv", f"the header of {name} cannot be read, {error}; {hint}") from error
+
+
+def _undecoded(values: list[str]) -> bool:
+    return any(ord(char) in _SURROGATES for value in values if not value.isascii() for char in value)
+
+
 def _row(place: Place, header: list[str], record: list[str]) -> RawRow | Reject:
-    if any(ord(char) in _SURROGATES for value in record if not value.isascii() for char in value):
+    if _undecoded(record):
         return Reject(place, "WrongEncoding", "holds bytes that are not UTF-8; convert the file")
     if len(record) != len(header):
         message = f"has {len(record)} fields where the header has {len(header)}; quote fields that hold the separator"
