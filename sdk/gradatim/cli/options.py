@@ -153,7 +153,7 @@ class NameArgument(click.Argument):
         where = Cluster(given.get("kubeconfig"), given.get("context"), given.get("namespace"), given.get("state"))
         try:
             with where.client() as client:
-                found = [str(thing.to_manifest()["metadata"]["name"]) for thing in client.list(kind.name)]
+                found = client.names(kind.name)
         except GradatimError:
             return []
         return [CompletionItem(name) for name in found if name.startswith(incomplete)]

@@ -78,6 +78,11 @@ def op_list(where: Target, labels: str | None) -> Op[Listing[Any]]:
     return Listing(where.kind, [ops.typed_body(where.kind, body) for body in page.items])
 
 
+def op_names(where: Target) -> Op[list[str]]:
+    """Read the names of the first objects."""
+    return (yield from ops.some_names(where))[0]
+
+
 def op_apply(what: ReadModel | Mapping[str, Any], namespace: str, options: WriteOptions) -> Op[Any]:
     """Apply one object and return it as its type."""
     applied = yield from ops.apply(manifest_of(what), namespace, options)

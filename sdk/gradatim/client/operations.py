@@ -47,6 +47,7 @@ Body = Mapping[str, Any]
 _TRIES = 4
 _PAGE = 500
 _NAMES_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+_NAMES_SECONDS = 3.0  # somebody waits for a hint, or for the shell's answer to a key
 _POLL_SECONDS = 0.5
 
 
@@ -133,17 +134,21 @@ def get(where: Target) -> Op[Body]:
 def _missing(where: Target) -> Op[NotFoundError]:
     """Return the error for an object that is not there, with what was probably meant; that it is not there matters more than why."""
     found = NotFoundError(f"there is no {where}")
-    everything = Target(where.kind, where.namespace)
     try:
-        response = yield from send(Request("GET", everything.path, {"limit": str(_PAGE)}, headers=_NAMES_ONLY))
-        page = document(response)
+        names, more = yield from some_names(Target(where.kind, where.namespace))
     except GradatimError:
         return found
-    names = [str(item["metadata"]["name"]) for item in page.get("items") or []]
     place = f" in namespace {where.namespace}" if where.kind.namespaced else ""
-    more = bool((page.get("metadata") or {}).get("continue"))
     found.hint = near_name(where.name or "", names, where.kind.plural, place, more=more)
     return found
+
+
+def some_names(where: Target) -> Op[tuple[list[str], bool]]:
+    """Return the names of a kind's objects, one page of them, and whether there are more: one short request."""
+    wanted = Request("GET", where.path, {"limit": str(_PAGE)}, headers=_NAMES_ONLY, read_timeout=_NAMES_SECONDS)
+    page = document((yield from send(wanted)))
+    names = [str(item["metadata"]["name"]) for item in page.get("items") or []]
+    return names, bool((page.get("metadata") or {}).get("continue"))
 
 
 def list_page(where: Target, *, labels: str | None = None, fields: str | None = None) -> Op[Page]:
