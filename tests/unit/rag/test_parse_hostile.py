@@ -110,6 +110,11 @@ def test_html_takes_linear_time(page: bytes) -> None:
     assert len(parse(page, "a.html").documents) == 1
 
 
+def test_a_page_with_instructions_for_another_program_is_read_without_them() -> None:
+    parsed = parse(b"<?xml version='1.0'?><p>one <?php echo 1 ?>two</p>", "a.html")
+    assert parsed.documents[0].text == "one two"
+
+
 def test_a_line_of_megabytes_is_one_document() -> None:
     line = b"x" * 8_000_000
     assert len(parse(line, "a.txt").documents[0].text) == len(line)

@@ -126,7 +126,7 @@ class _Writer:
 
     def _enter(self, node: Any) -> bool:
         """Take in a node; true if its children are to be visited."""
-        tag = node.tag
+        tag = node.tag or "-instruction"  # selectolax names comments and doctypes, but not `<?php ...>`
         if tag == "-text":
             self.inline.append(node.text_content or "")
             return False

@@ -45,6 +45,8 @@ def read_parquet(file: SourceFile) -> Iterator[RawRow]:
                     for values in piece.to_pylist():
                         number += 1
                         yield _row(file, number, values, ours=ours)
+        except UnicodeDecodeError as error:
+            raise FileRejected("WrongEncoding", f"{file.path} holds text that is not UTF-8: {error}") from error
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             if "AWS Error" in str(error):  # the store failed, not the file
                 raise
@@ -58,7 +60,7 @@ def columns_of(file: SourceFile) -> list[str]:
     with file.open() as stream:
         try:
             return list(pq.read_schema(stream).names)
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowInvalid, UnicodeDecodeError, OSError):
             return []
 
 
@@ -72,14 +74,11 @@ def _row(file: SourceFile, number: int, values: dict[str, object], *, ours: bool
 
 
 def _repeated(stream: BinaryIO) -> list[str]:
-    """Return the columns of text that refer to a dictionary; texts inside of lists and objects are not among them."""
+    """Return the columns of text, whose repetitions stay references to a dictionary; texts inside of lists and objects are not among them."""
+    # What the metadata say of single columns is not asked for: pyarrow ends the process where they contradict themselves.
     metadata = pq.read_metadata(stream)
     stream.seek(0)
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    chunks = (group.column(index) for group in groups for index in range(group.num_columns))
-    names = {c.path_in_schema for c in chunks if c.physical_type == "BYTE_ARRAY" and c.has_dictionary_page}
-    texts = {field.name for field in metadata.schema.to_arrow_schema() if _is_text(field.type)}
-    return sorted(names & texts)
+    return sorted(field.name for field in metadata.schema.to_arrow_schema() if _is_text(field.type))
 
 
 def _is_text(kind: pa.DataType) -> bool:

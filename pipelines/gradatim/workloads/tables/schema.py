@@ -211,8 +211,8 @@ def _common(left: pa.DataType, right: pa.DataType) -> pa.DataType:
 def _metadata(name: str, value: Any) -> dict[str, Any]:
     """A member `metadata` that is an object is one level of names, as our own Datasets write it."""
     if name == "metadata" and isinstance(value, dict):
-        return {METADATA + str(key): _scalar(item) for key, item in value.items()}
-    return {METADATA + name.removeprefix(METADATA): _scalar(value)}
+        return {METADATA + _valid(str(key)): _scalar(item) for key, item in value.items()}
+    return {METADATA + _valid(name).removeprefix(METADATA): _scalar(value)}
 
 
 def _scalar(value: Any) -> Any:
