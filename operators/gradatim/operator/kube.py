@@ -182,14 +182,15 @@ class Kube:
 
     async def put_status(self, resource: Resource, body: Body) -> Body:
         """Replace the status of `body`, which carries the resourceVersion that was read; return the new metadata. Raises `Conflict`."""
-        metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}  # the server keeps its own
+        metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
         path = resource.path(metadata.get("namespace", ""), metadata["name"], "status")
         params = {"fieldManager": MANAGER}
         answer = await self._call(
             "PUT",
             path,
             resource,
-            body={**body, "metadata": metadata},
+            # The server keeps its own spec and managed fields here, and would decode ours for nothing.
+            body={k: v for k, v in body.items() if k != "spec"} | {"metadata": metadata},
             params=params,
             verb="PUT_STATUS",
             headers={"Accept": METADATA_ONLY},
