@@ -1,7 +1,7 @@
 """Takes keys from the queue and runs one pass each; turns errors into waits.
 
-Started by `main` with N workers. A pass reads fresh, so that nothing is decided on an event's copy; only the first pass after a start may use
-what the first list has read. It must not know any kind by name beyond the table of reconcilers that it is given.
+Started by `main` with N workers. A pass begins with what an event or the first list has brought if nothing newer is known, else it reads; what
+follows is fenced by that resourceVersion. It must not know any kind by name beyond the table of reconcilers that it is given.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from gradatim.operator import clock
 from gradatim.operator.dependents import Says
 from gradatim.operator.errors import TryLater
+from gradatim.operator.eventcopies import EventCopies
 from gradatim.operator.firstlist import FirstList
 from gradatim.operator.kube import ApiUnreachable, Body, Conflict, KubeError, ours
 from gradatim.operator.passes import Context, Reconciler
@@ -45,14 +46,20 @@ class Loop:
         self.looked: set[Key] | None = set()
         self.seen: Mapping[Key, str] = {}  # resourceVersions of the last whole list
         self.first = FirstList() if first is None else first
+        self.copies = EventCopies()
         self._arrived: dict[Key, float] = {}
         self._heard: dict[Key, str] = {}  # resourceVersion of the last event while the key was in work
 
-    def event(self, key: Key, resource_version: str) -> None:
-        """Take note of a watch event. The echo of our own status write is worth no pass, and it may come before the write's answer."""
+    def event(self, key: Key, resource_version: str, body: Body | None = None) -> None:
+        """Take note of a watch event, with the whole object if it brought one.
+
+        The echo of our own status write is worth no pass, and it may come before the write's answer.
+        """
         if self.written.get(key) == resource_version:
             return
         self.first.heard(key, resource_version)
+        late = _older(resource_version, self.written.get(key, ""))  # sent before our last write was
+        self.copies.put(key, None if late else body)
         self._arrived.setdefault(key, time.monotonic())
         if self.queue.works_on(key):
             self._heard[key] = resource_version
@@ -85,6 +92,11 @@ class Loop:
         else:
             self.queue.add(key)
 
+    def _copy(self, key: Key) -> Body | None:
+        """Return what was brought and not yet looked at. An event's copy is never older than the first list's: `first` hears of events."""
+        brought, listed = self.copies.take(key), self.first.take(key)
+        return brought or listed
+
     async def work(self) -> None:
         """Run passes until the queue is closed."""
         while True:
@@ -106,7 +118,7 @@ class Loop:
 
     async def _once(self, key: Key) -> str:
         try:
-            body = self.first.take(key)
+            body = self._copy(key)
             if body is None:
                 body = await self.context.kube.find(ours(key.plural), key.namespace, key.name)
             if body is None:
@@ -123,6 +135,7 @@ class Loop:
                 self.context.slots.take(key, profile)  # now, since the pass may end before it counts its Run itself
             result = await self.reconcilers[key.plural](self.context, key, body, clock.now())
         except Conflict:
+            self.copies.put(key, None)
             self._judge(key)
             self.queue.failed(key, CONFLICT_DELAY)
             return "conflict"
@@ -144,6 +157,9 @@ class Loop:
             return "error"
         if result.written is not None:
             self.written[key] = result.written
+            self.copies.put(
+                key, None
+            )  # whatever came meanwhile, this write is newer or the next pass finds out by a read
         self._judge(key)
         self.queue.done(key, result.requeue)
         return "ok"
@@ -192,6 +208,11 @@ class Loop:
 def _is(body: Body, key: Key) -> bool:
     metadata = body.get("metadata") or {}
     return (metadata.get("namespace") or "", metadata.get("name")) == (key.namespace, key.name)
+
+
+def _older(version: str, other: str) -> bool:
+    """Return whether a resourceVersion is known to be before another; Kubernetes compares them as numbers since 1.35."""
+    return version.isdecimal() and other.isdecimal() and int(version) < int(other)
 
 
 def slot_of(body: Body) -> str:

@@ -19,14 +19,15 @@ import kopf
 from gradatim.api.kinds import KINDS
 from gradatim.api.meta import GROUP, LABEL_MANAGED_BY, MANAGER, VERSION
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
-from gradatim.operator.kube import METADATA_LIST, METADATA_ONLY, Credentials
+from gradatim.operator.kube import METADATA_LIST, METADATA_ONLY, Body, Credentials
 from gradatim.operator.loop import Loop
 from gradatim.operator.owners import owner_key
 from gradatim.operator.queue import Key, Lane
 from gradatim.operator.runtimes.kuberay import RAYJOBS
 
 TOKEN_LIFE = 60.0  # seconds; the kubelet rotates projected tokens well before they expire
-METADATA_PLURALS = frozenset(k.plural for k in KINDS) - DEPENDED_UPON | {RAYJOBS.plural}
+LISTED_AS_METADATA = frozenset(k.plural for k in KINDS) - DEPENDED_UPON | {RAYJOBS.plural}
+WATCHED_AS_METADATA = frozenset({RAYJOBS.plural})
 OURS = {LABEL_MANAGED_BY: MANAGER}
 LIST_PAGE = 500
 RENEWAL = 1.0  # seconds between readings however many calls are refused
@@ -97,8 +98,9 @@ def operator_settings() -> kopf.OperatorSettings:
 async def _ask_for_metadata(
     _: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestStartParams
 ) -> None:
-    if params.url.path.rsplit("/", 1)[1] in METADATA_PLURALS:
-        params.headers["Accept"] = METADATA_ONLY if "watch" in params.url.query else METADATA_LIST
+    plural, watch = params.url.path.rsplit("/", 1)[1], "watch" in params.url.query
+    if plural in (WATCHED_AS_METADATA if watch else LISTED_AS_METADATA):
+        params.headers["Accept"] = METADATA_ONLY if watch else METADATA_LIST
 
 
 class _Answer(aiohttp.ClientResponse):
@@ -110,7 +112,7 @@ class _Answer(aiohttp.ClientResponse):
 
 
 def session(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
-    """Return the watches' session. An event's body is read for no kind in `METADATA_PLURALS`, so only metadata is asked for.
+    """Return the watches' session. Where nobody reads the body of an event, or of what is listed first, only metadata is asked for.
 
     aiohttp gives the headers of a request to its tracers before they are sent; kopf itself has no setting for them.
     """
@@ -161,9 +163,17 @@ def _handler(loop: Loop, plural: str) -> Callable[..., Any]:
     async def enqueue(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002 - kopf passes it by this name
         metadata = body["metadata"]
         key = Key(plural, metadata.get("namespace") or "", metadata["name"])
-        note = loop.listed if type is None else loop.event
-        note(key, metadata.get("resourceVersion", ""))
+        version = metadata.get("resourceVersion", "")
+        if type is None:
+            loop.listed(key, version)
+        else:
+            loop.event(key, version, None if type == "DELETED" else _whole(body))
         if plural in DEPENDED_UPON:
             loop.upstream(key, DELETED if type == "DELETED" else says(plural, dict(body)))
 
     return enqueue
+
+
+def _whole(body: kopf.Body) -> Body | None:
+    """Return the object, or None where a server has sent its metadata alone all the same."""
+    return dict(body) if "spec" in body else None

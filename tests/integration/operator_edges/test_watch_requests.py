@@ -20,7 +20,7 @@ ROOT = "/apis/gradatim.dev/v1alpha1"
     [
         (f"{ROOT}/ragindices?limit=500", METADATA_LIST),
         (f"{ROOT}/namespaces/team/ragindices?limit=500", METADATA_LIST),
-        (f"{ROOT}/ragindices?watch=true", METADATA_ONLY),
+        (f"{ROOT}/ragindices?watch=true", "*/*"),
         ("/apis/ray.io/v1/rayjobs?watch=true", METADATA_ONLY),
         (f"{ROOT}/datasets?limit=500", "*/*"),
         (f"{ROOT}/computeprofiles?watch=true", "*/*"),

@@ -279,7 +279,7 @@ class Heard:
     def __init__(self) -> None:
         self.told: list[tuple[str, Key, str]] = []
 
-    def event(self, key: Key, version: str) -> None:
+    def event(self, key: Key, version: str, _: Body | None = None) -> None:
         """Take an event."""
         self.told.append(("event", key, version))
 
