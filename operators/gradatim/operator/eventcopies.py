@@ -10,7 +10,7 @@ from __future__ import annotations
 from gradatim.operator.kube import Body
 from gradatim.operator.queue import Key
 
-ROOM = 200  # objects, each some 50 kB as Python holds it
+ROOM = 100  # objects, each some 30 kB as Python holds it
 
 
 class EventCopies:

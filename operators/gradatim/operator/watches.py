@@ -175,5 +175,7 @@ def _handler(loop: Loop, plural: str) -> Callable[..., Any]:
 
 
 def _whole(body: kopf.Body) -> Body | None:
-    """Return the object, or None where a server has sent its metadata alone all the same."""
-    return dict(body) if "spec" in body else None
+    """Return the object less its managed fields, which are most of it in memory; None where a server has sent metadata alone all the same."""
+    if "spec" not in body:
+        return None
+    return dict(body) | {"metadata": {k: v for k, v in body["metadata"].items() if k != "managedFields"}}

@@ -147,3 +147,10 @@ async def test_what_the_watch_hands_on(type_: str | None, body: Any, *, kept: bo
     world = World()
     await watches._handler(world.loop, "ragindices")(body=kopf.Body(body), type=type_)
     assert len(world.loop.copies) == kept
+
+
+async def test_managed_fields_are_not_kept() -> None:
+    world, body = World(), index("5")
+    body["metadata"]["managedFields"] = [{"manager": "somebody"}]
+    await watches._handler(world.loop, "ragindices")(body=kopf.Body(body), type="ADDED")
+    assert world.loop.copies.take(KEY) == index("5")
