@@ -16,7 +16,7 @@ from gradatim.operator.dependents import Says
 from gradatim.operator.errors import TryLater
 from gradatim.operator.eventcopies import EventCopies
 from gradatim.operator.firstlist import FirstList
-from gradatim.operator.kube import ApiUnreachable, Body, Conflict, KubeError, ours
+from gradatim.operator.kube import ApiUnreachable, Body, Conflict, KubeError, NotFound, ours
 from gradatim.operator.passes import Context, Reconciler
 from gradatim.operator.queue import Key, Lane, WorkQueue
 
@@ -47,6 +47,9 @@ class Loop:
         self.seen: Mapping[Key, str] = {}  # resourceVersions of the last whole list
         self.first = FirstList() if first is None else first
         self.copies = EventCopies()
+        self._must_read: set[Key] = (
+            set()
+        )  # a copy of theirs has met a conflict, and a late watch may bring more of them
         self._arrived: dict[Key, float] = {}
         self._heard: dict[Key, str] = {}  # resourceVersion of the last event while the key was in work
 
@@ -56,10 +59,11 @@ class Loop:
         The echo of our own status write is worth no pass, and it may come before the write's answer.
         """
         if self.written.get(key) == resource_version:
+            self.copies.put(key, None)
             return
         self.first.heard(key, resource_version)
-        late = _older(resource_version, self.written.get(key, ""))  # sent before our last write was
-        self.copies.put(key, None if late else body)
+        news = all(_after(resource_version, known.get(key)) for known in (self.written, self.seen))
+        self.copies.put(key, body if news and key not in self._must_read else None)
         self._arrived.setdefault(key, time.monotonic())
         if self.queue.works_on(key):
             self._heard[key] = resource_version
@@ -74,6 +78,7 @@ class Loop:
     def hand(self, key: Key, body: Body) -> None:
         """Ask for the first look at what the first list has read; with the copy where nothing was heard of the object before."""
         known = self.looked is None or key in self.looked or self.queue.holds(key)
+        self.copies.listed(key, body["metadata"]["resourceVersion"])
         self.first.hand(key, body, copy=not known)
         self.queue.add(key, Lane.RESYNC)
 
@@ -117,10 +122,12 @@ class Loop:
                 self.looked.add(key)
 
     async def _once(self, key: Key) -> str:
+        body = self._copy(key)
+        copied = body is not None
         try:
-            body = self._copy(key)
             if body is None:
                 body = await self.context.kube.find(ours(key.plural), key.namespace, key.name)
+                self._must_read.discard(key)
             if body is None:
                 self._gone(key)
                 return "gone"
@@ -135,10 +142,7 @@ class Loop:
                 self.context.slots.take(key, profile)  # now, since the pass may end before it counts its Run itself
             result = await self.reconcilers[key.plural](self.context, key, body, clock.now())
         except Conflict:
-            self.copies.put(key, None)
-            self._judge(key)
-            self.queue.failed(key, CONFLICT_DELAY)
-            return "conflict"
+            return self._again(key)
         except ApiUnreachable as error:
             wait = self._failed(key, error.delay)
             logger.warning("pass over %s again in %.1f s: %s", key, wait, error)
@@ -148,6 +152,8 @@ class Loop:
             logger.warning("pass over %s again in %.1f s: %s", key, wait, error)
             return "later"
         except KubeError as error:
+            if copied and isinstance(error, NotFound):  # gone since the copy was made, most likely
+                return self._again(key)
             wait = self._failed(key)
             logger.error("pass over %s refused by the API server, again in %.1f s: %s", key, wait, error)
             return "refused"
@@ -163,6 +169,14 @@ class Loop:
         self._judge(key)
         self.queue.done(key, result.requeue)
         return "ok"
+
+    def _again(self, key: Key) -> str:
+        """Give `key` back for a pass that reads: somebody wrote in between."""
+        self.copies.put(key, None)
+        self._must_read.add(key)
+        self._judge(key)
+        self.queue.failed(key, CONFLICT_DELAY)
+        return "conflict"
 
     def _failed(self, key: Key, delay: float | None = None) -> float:
         """Give `key` back; waiting for its next try, it must not keep others from a free slot."""
@@ -183,6 +197,7 @@ class Loop:
         self.context.moving_since.pop(key, None)
         self.context.unswept.discard(key)
         self.context.released.pop(key, None)
+        self._must_read.discard(key)
         self.context.wake.extend(self.context.slots.release(key))
         self._judge(key)
         self.queue.done(key)
@@ -210,9 +225,9 @@ def _is(body: Body, key: Key) -> bool:
     return (metadata.get("namespace") or "", metadata.get("name")) == (key.namespace, key.name)
 
 
-def _older(version: str, other: str) -> bool:
-    """Return whether a resourceVersion is known to be before another; Kubernetes compares them as numbers since 1.35."""
-    return version.isdecimal() and other.isdecimal() and int(version) < int(other)
+def _after(version: str, known: str | None) -> bool:
+    """Return whether a resourceVersion is certainly after a known one; Kubernetes compares them as numbers since 1.35."""
+    return not known or (version.isdecimal() and known.isdecimal() and int(version) > int(known))
 
 
 def slot_of(body: Body) -> str:

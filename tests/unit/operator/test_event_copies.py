@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from types import SimpleNamespace
@@ -13,11 +14,12 @@ import pytest
 from gradatim.operator import watches
 from gradatim.operator.dependents import Dependents
 from gradatim.operator.eventcopies import EventCopies
-from gradatim.operator.kube import Body, Conflict, Resource
+from gradatim.operator.kube import Body, Conflict, NotFound, Resource
 from gradatim.operator.loop import Loop
 from gradatim.operator.metrics import Metrics
 from gradatim.operator.passes import Context, Outcome
 from gradatim.operator.queue import Key, WorkQueue
+from gradatim.operator.resync import Resync
 from gradatim.operator.slots import Slots
 
 KEY = Key("ragindices", "team", "handbook")
@@ -122,8 +124,51 @@ async def test_an_event_from_before_our_last_write_is_looked_at_by_a_read() -> N
     assert (world.passes, world.reads) == (["5", "9", "11"], 1)
 
 
-def test_few_are_held_at_a_time() -> None:
-    copies = EventCopies(room=2)
+async def test_after_a_conflict_events_are_looked_at_by_a_read_until_one_was_made() -> None:
+    world = World(CONFLICT)
+    world.event("5")
+    await world.once()
+    world.event("6")
+    await world.once()
+    world.event("10")
+    await world.once()
+    assert (world.passes, world.reads) == (["5", "9", "10"], 1)
+
+
+async def test_an_object_that_is_gone_when_its_copy_is_looked_at_is_read() -> None:
+    world = World(NotFound(404, "NotFound", "gone"))
+    world.event("5")
+    assert await world.loop._once(await world.loop.queue.take()) == "conflict"
+    await world.once()
+    assert (world.passes, world.reads) == (["5", "9"], 1)
+
+
+async def test_a_list_with_something_newer_outdates_the_copy() -> None:
+    world = World()
+    world.event("5")
+    world.loop.copies.listed(KEY, "5")
+    assert len(world.loop.copies) == 1
+    resync = Resync(world.loop, ())
+    resync.first.set()
+    resync._look("ragindices", index("9"), {})
+    await world.once()
+    assert (world.passes, world.reads) == (["9"], 1)
+    world.event("5")
+    world.loop.hand(KEY, index("9"))
+    await world.once()
+    assert world.passes == ["9", "9"]
+
+
+async def test_an_event_from_before_the_last_list_is_looked_at_by_a_read() -> None:
+    world = World()
+    world.loop.seen = {KEY: "9"}
+    world.event("6")
+    await world.once()
+    assert (world.passes, world.reads) == (["9"], 1)
+
+
+def test_few_bytes_are_held_at_a_time() -> None:
+    copies = EventCopies(room=2 * len(json.dumps(index("1"), separators=(",", ":"))) + 1)
     for number in range(3):
         copies.put(Key("ragindices", "team", str(number)), index("1"))
     assert len(copies) == 2

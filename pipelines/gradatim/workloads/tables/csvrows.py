@@ -41,9 +41,11 @@ class _Lines:
 
     def _wide(self) -> str:
         try:
-            return self._file.read().decode("utf-16")
+            return self._file.read().decode("utf-16", "surrogatepass")
         except UnicodeDecodeError as error:
-            raise FileRejected("WrongEncoding", f"{self._file.path} begins as UTF-16 and is not: {error}") from error
+            raise FileRejected(
+                "WrongEncoding", f"{self._file.path} begins as UTF-16 and is cut off: {error}"
+            ) from error
 
 
 def read_csv(file: SourceFile, max_line: int = MAX_LINE_BYTES) -> Iterator[RawRow | Reject]:
