@@ -180,20 +180,31 @@ class Watcher:
         self.states: dict[str, list[Body]] = {}
         self._by_key: dict[tuple[str, str, str], list[Body]] = {}
         self._changed = asyncio.Condition()
+        self._ended: list[BaseException] = []
+
+    def ended(self, watch: asyncio.Task[None]) -> None:
+        """Take note of a watch that ended by an error, so that who waits in vain says so."""
+        if not watch.cancelled() and (error := watch.exception()) is not None:
+            self._ended.append(error)
 
     async def follow(self, kind: str) -> None:
-        """Watch one kind from now on."""
+        """Watch one kind from now on; a watch that ends, as the server ends one that falls behind, goes on where it was."""
         plural = PLURALS[kind]
         found = await self._cluster.call("GET", f"{GROUP}/{plural}")
         for item in found["items"]:
             self._take("ADDED", item | {"kind": kind})
-        params = {"watch": "1", "resourceVersion": found["metadata"]["resourceVersion"]}
-        async with self._session.get(f"{self._base}{GROUP}/{plural}", params=params) as response:
-            async for line in response.content:
-                event = json.loads(line)
-                self._take(event["type"], event["object"])
-                async with self._changed:
-                    self._changed.notify_all()
+        version = found["metadata"]["resourceVersion"]
+        while True:
+            params = {"watch": "1", "resourceVersion": version}
+            async with self._session.get(f"{self._base}{GROUP}/{plural}", params=params) as response:
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise AssertionError(f"the watch of {plural} has lost states: {event['object']}")
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    self._take(event["type"], event["object"])
+                    async with self._changed:
+                        self._changed.notify_all()
 
     def _take(self, kind: str, body: Body) -> None:
         metadata = body["metadata"]
@@ -222,7 +233,8 @@ class Watcher:
         except TimeoutError:
             status = (self.now.get(key) or {}).get("status")
             shown = json.dumps(status, indent=1)
-            raise AssertionError(f"{key} is not {what} after {seconds} s: {shown}") from None
+            why = f"; watches ended by {self._ended}" if self._ended else ""
+            raise AssertionError(f"{key} is not {what} after {seconds} s{why}: {shown}") from None
 
     async def until_gone(self, key: tuple[str, str, str], seconds: float = WAIT) -> None:
         """Return once the object does not exist."""
@@ -594,6 +606,8 @@ async def bench(state: PlatformState, folder: Path, **env: str) -> AsyncIterator
         }
         watcher = Watcher(cluster, state, session)
         follows = [asyncio.create_task(watcher.follow(kind)) for kind in ("Dataset", "RAGIndex")]
+        for watch in follows:
+            watch.add_done_callback(watcher.ended)
         instant = Instant(folder / "instant")
         profile = f"p{uuid.uuid4().hex[:8]}"
         found = Bench(state, cluster, watcher, api, vectors, weaviate, instant, folder, profile, session, whole | env)
