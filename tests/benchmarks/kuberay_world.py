@@ -228,8 +228,9 @@ def _servers(state: PlatformState) -> dict[str, psutil.Process]:
 
 
 def pinned_to_node(job: Body) -> Body:
-    """Return a RayJob without owner and server's fields, whose pods need no scheduler."""
+    """Return a RayJob without owner and server's fields, whose pods need no scheduler, and which may wait for as long as thousands before it take."""
     spec = json.loads(json.dumps(job["spec"]))
+    spec.pop("preRunningDeadlineSeconds", None)
     cluster = spec["rayClusterSpec"]
     for group in (cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])):
         group["template"]["spec"]["nodeName"] = NODE

@@ -221,7 +221,12 @@ def kuberay_ladder(found: dict[str, Any]) -> str:
     ]
     waits = ["Gradatim, created", "object to RayJob, p50 s", "p99 s", "RayJob to Running, p50 s", "p99 s"]
     waits += ["result to Ready, p50 s", "p99 s"]
-    ratios = [[one["created"], one["concurrency"], round(one["ours_per_kuberay"], 2)] for one in found["ratios"]]
+    failed = {(one["created"], one["concurrency"]): one["failed"] for one in found["kuberay"]}
+    ratios = [
+        [*rung, f"none: {failed[rung]} failed" if failed[rung] else round(one["ours_per_kuberay"], 2)]
+        for one in found["ratios"]
+        for rung in [(one["created"], one["concurrency"])]
+    ]
     text = table(head, rows) + "\n" + table(waits, lags)
     return text + "\n" + table(["objects", "KubeRay's reconcilers", "Gradatim / KubeRay, finished / s"], ratios)
 

@@ -66,7 +66,12 @@ def test_kuberay_gets_our_rayjob_without_owner_on_the_fake_node() -> None:
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": {"name": "r-a1", "uid": "u", "ownerReferences": [{}], "finalizers": ["f"]},
-        "spec": {"jobId": "r-a1", "submissionMode": "HTTPMode", "rayClusterSpec": {"headGroupSpec": head}},
+        "spec": {
+            "jobId": "r-a1",
+            "submissionMode": "HTTPMode",
+            "preRunningDeadlineSeconds": 900,
+            "rayClusterSpec": {"headGroupSpec": head},
+        },
         "status": {"jobStatus": "RUNNING"},
     }
     made = named(pinned_to_node(ours), 21)
