@@ -38,6 +38,7 @@ from gradatim.operator.kubeapi import (
     owner_reference,
     parsed,
     retry_after,
+    without_managed_fields,
 )
 from gradatim.operator.sharedread import SharedRead
 
@@ -182,7 +183,7 @@ class Kube:
 
     async def put_status(self, resource: Resource, body: Body) -> Body:
         """Replace the status of `body`, which carries the resourceVersion that was read; return the new metadata. Raises `Conflict`."""
-        metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
+        metadata = without_managed_fields(body["metadata"])
         path = resource.path(metadata.get("namespace", ""), metadata["name"], "status")
         params = {"fieldManager": MANAGER}
         answer = await self._call(

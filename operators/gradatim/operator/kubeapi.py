@@ -153,3 +153,8 @@ def is_owned_by(child: Body, uid: str) -> bool:
     """Return whether the controller reference of `child` names `uid`."""
     references = child["metadata"].get("ownerReferences", [])
     return any(r.get("controller") and r.get("uid") == uid for r in references)
+
+
+def without_managed_fields(metadata: Body) -> Body:
+    """Return the metadata less the fields that the server keeps for itself, which are most of an object in memory. Pure."""
+    return {k: v for k, v in metadata.items() if k != "managedFields"}

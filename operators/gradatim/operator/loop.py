@@ -47,9 +47,7 @@ class Loop:
         self.seen: Mapping[Key, str] = {}  # resourceVersions of the last whole list
         self.first = FirstList() if first is None else first
         self.copies = EventCopies()
-        self._must_read: set[Key] = (
-            set()
-        )  # a copy of theirs has met a conflict, and a late watch may bring more of them
+        self._must_read: set[Key] = set()  # their copy met a conflict, and a late watch may bring more such copies
         self._arrived: dict[Key, float] = {}
         self._heard: dict[Key, str] = {}  # resourceVersion of the last event while the key was in work
 

@@ -20,6 +20,7 @@ from gradatim.api.kinds import KINDS
 from gradatim.api.meta import GROUP, LABEL_MANAGED_BY, MANAGER, VERSION
 from gradatim.operator.dependents import DELETED, DEPENDED_UPON, says
 from gradatim.operator.kube import METADATA_LIST, METADATA_ONLY, Body, Credentials
+from gradatim.operator.kubeapi import without_managed_fields
 from gradatim.operator.loop import Loop
 from gradatim.operator.owners import owner_key
 from gradatim.operator.queue import Key, Lane
@@ -175,7 +176,7 @@ def _handler(loop: Loop, plural: str) -> Callable[..., Any]:
 
 
 def _whole(body: kopf.Body) -> Body | None:
-    """Return the object less its managed fields, which are most of it in memory; None where a server has sent metadata alone all the same."""
+    """Return the object less its managed fields; None where a server has sent metadata alone all the same."""
     if "spec" not in body:
         return None
-    return dict(body) | {"metadata": {k: v for k, v in body["metadata"].items() if k != "managedFields"}}
+    return dict(body) | {"metadata": without_managed_fields(body["metadata"])}
