@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.support.faultproxy import Answer, Call, Cut, Proxy
-from tests.support.operator import Body, Operator
+from tests.support.operator import Operator
+from tests.support.watcher import Body
 
 HOLD_SECONDS = 180
 

@@ -21,7 +21,8 @@ from typing import Any
 import aiohttp
 import yaml
 from tests.support.faultproxy import Proxy
-from tests.support.operator import FAST, PATHS, WAIT, Body, Cluster, Operator, Watcher, _kubeconfig, merged
+from tests.support.operator import FAST, Operator, kubeconfig_of, merged
+from tests.support.watcher import PATHS, WAIT, Body, Cluster, Watcher
 
 from gradatim.api.run import RunConfig, document_digest
 from gradatim.operator.clock import now, rfc3339
@@ -336,7 +337,7 @@ async def kuberay_bench(state: PlatformState, folder: Path, **env: str) -> Async
         cluster = Cluster(state, session)
         api = await stack.enter_async_context(Proxy(state.api_server, identity).serving())
         kubeconfig = folder / "kubeconfig"
-        kubeconfig.write_text(json.dumps(_kubeconfig(api.url)))
+        kubeconfig.write_text(json.dumps(kubeconfig_of(api.url)))
         names = ("PATH", "HOME", "LANG", "TMPDIR")
         whole = (
             {n: os.environ[n] for n in names if n in os.environ} | FAST | {"GRADATIM_HEARTBEAT_TIMEOUT_SECONDS": "30"}

@@ -17,7 +17,8 @@ from typing import Any
 import aiohttp
 from tests.support.faultproxy import Answer, Call
 from tests.support.kuberay import FINALIZER, RAY, Key, KubeRayBench, install, kuberay_bench
-from tests.support.operator import Body, Operator, truth
+from tests.support.operator import Operator
+from tests.support.watcher import Body, truth
 
 from gradatim.operator.clock import now, rfc3339
 from gradatim.platform import PlatformState

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.support.operator import Body
+from tests.support.watcher import Body
 
 COMMON: dict[str, st.SearchStrategy[Any]] = {
     "validation": st.fixed_dictionaries({"maxRejectedFraction": st.sampled_from([0.0, 0.1, 0.5])}),

@@ -1,9 +1,7 @@
 """What the first list of a process has read and no pass has taken yet.
 
 Filled by `resync`, emptied by `loop`: after a start every object is looked at once, and reading each of them a second time by name costs more
-than most of those passes. A copy is used for one pass at most, and never after something newer was heard of. It may be as old as the
-beginning of its list, so that a pass trusts it no more than any other read: what follows from it is fenced by its resourceVersion. Holds a
-bounded number of objects; it decides nothing.
+than most of those passes. A copy may be as old as the beginning of its list. Holds a bounded number of objects; it decides nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ import asyncio
 import contextlib
 import time
 
+from gradatim.operator.copies import Copies
 from gradatim.operator.kube import Body
 from gradatim.operator.queue import Key
 
@@ -23,22 +22,18 @@ PATIENCE = 5.0
 LONGEST = 60.0  # seconds for which all pages wait: tokens of pages live for five minutes, and liveness counts resyncs
 
 
-class FirstList:
-    """Copies by key, each for one pass. For one event loop."""
+class FirstList(Copies):
+    """The copies, and which versions the list and the watches have shown."""
 
     def __init__(self, patience: float = PATIENCE, longest: float = LONGEST) -> None:
+        super().__init__()
         self._patience = patience
         self._longest = longest
         self._waited = 0.0
-        self._copies: dict[Key, Body] = {}
         self._watched: dict[Key, str] = {}  # what watches have listed before the first list came to it
         self._handed: dict[Key, str] = {}
         self._open = self._offers = True
         self._taken = asyncio.Event()
-
-    def __len__(self) -> int:
-        """Return how many copies wait."""
-        return len(self._copies)
 
     def covers(self, key: Key, version: str) -> bool:
         """Return whether what a watch lists when it begins needs no pass of its own, since the first list comes to it or has come."""
@@ -59,16 +54,10 @@ class FirstList:
 
     def take(self, key: Key) -> Body | None:
         """Return the copy and forget it."""
-        found = self._copies.pop(key, None)
+        found = super().take(key)
         if found is not None:
             self._taken.set()
         return found
-
-    def heard(self, key: Key, version: str) -> None:
-        """Forget a copy of another version than the one that was heard of."""
-        held = self._copies.get(key)
-        if held is not None and held["metadata"]["resourceVersion"] != version:
-            self.take(key)
 
     async def room(self) -> None:
         """Wait until there is room for another page. Where passes are too slow for that, no more copies are kept."""

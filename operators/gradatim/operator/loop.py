@@ -76,7 +76,7 @@ class Loop:
     def hand(self, key: Key, body: Body) -> None:
         """Ask for the first look at what the first list has read; with the copy where nothing was heard of the object before."""
         known = self.looked is None or key in self.looked or self.queue.holds(key)
-        self.copies.listed(key, body["metadata"]["resourceVersion"])
+        self.copies.heard(key, body["metadata"]["resourceVersion"])
         self.first.hand(key, body, copy=not known)
         self.queue.add(key, Lane.RESYNC)
 
@@ -161,9 +161,8 @@ class Loop:
             return "error"
         if result.written is not None:
             self.written[key] = result.written
-            self.copies.put(
-                key, None
-            )  # whatever came meanwhile, this write is newer or the next pass finds out by a read
+            # This write is newer than what came meanwhile, or the next pass finds out by a read.
+            self.copies.put(key, None)
         self._judge(key)
         self.queue.done(key, result.requeue)
         return "ok"

@@ -83,7 +83,7 @@ class Resync:
         if self._loop.seen.get(key) == version or self._loop.written.get(key) == version:
             return
         if self.first.is_set():
-            self._loop.copies.listed(key, version)
+            self._loop.copies.heard(key, version)
             self._loop.queue.add(key, Lane.RESYNC)
         else:
             self._loop.hand(key, item)

@@ -16,8 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.support.kuberay_cases import KUBERAY
-from tests.support.operator import PATHS, Bench, Body
+from tests.support.operator import Bench
 from tests.support.spec_cases import BASES, FULL, changed
+from tests.support.watcher import PATHS, Body
 
 from gradatim.api.build import (
     RunIdentity,

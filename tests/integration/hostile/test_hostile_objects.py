@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from tests.support.kuberay_cases import KUBERAY
-from tests.support.operator import PATHS, Bench, Body, condition, kstatus, truth
+from tests.support.operator import Bench
+from tests.support.watcher import PATHS, Body, condition, kstatus, truth
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Key = tuple[str, str, str]

@@ -14,7 +14,7 @@ import pytest
 from tests.support.faultproxy import Answer, Call, Cut, refusal
 from tests.support.kuberay import RAY
 from tests.support.kuberay_player import is_running, ready, running
-from tests.support.operator import condition, truth
+from tests.support.watcher import condition, truth
 
 from gradatim.operator.clock import now, rfc3339
 from gradatim.platform import PlatformState

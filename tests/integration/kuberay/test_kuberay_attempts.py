@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.kuberay import FINALIZER, IMAGE, RAY, KubeRayBench, install, kuberay_bench
-from tests.support.operator import condition, truth
+from tests.support.watcher import condition, truth
 
 from gradatim.operator.clock import now, rfc3339
 from gradatim.platform import PlatformState, down

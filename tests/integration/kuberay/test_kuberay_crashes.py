@@ -13,7 +13,7 @@ from tests.support.crashing import Crashes, Crashing, crash_all
 from tests.support.faultproxy import Answer, Call, Cut
 from tests.support.kuberay import KubeRayBench, install, kuberay_bench
 from tests.support.kuberay_player import Player
-from tests.support.operator import truth
+from tests.support.watcher import truth
 
 from gradatim.platform import PlatformState
 

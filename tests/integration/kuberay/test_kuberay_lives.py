@@ -17,8 +17,9 @@ from hypothesis import Phase as Generation
 from hypothesis import strategies as st
 from tests.support.kuberay import Key, KubeRayBench, install, kuberay_bench
 from tests.support.kuberay_player import Player, is_running, ready, running
-from tests.support.operator import kstatus, merged, truth
+from tests.support.operator import merged
 from tests.support.walks import walks
+from tests.support.watcher import kstatus, truth
 
 from gradatim.operator.clock import now, rfc3339
 from gradatim.platform import PlatformState

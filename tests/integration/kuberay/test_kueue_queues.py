@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.kuberay import KUEUE, KubeRayBench
-from tests.support.operator import condition, truth
+from tests.support.watcher import condition, truth
 
 from gradatim.operator.clock import now, rfc3339
 from gradatim.operator.runtimes.kueue import workload_name

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.support.kuberay import RAY, KubeRayBench, install, kuberay_bench
-from tests.support.operator import condition, truth
+from tests.support.watcher import condition, truth
 
 from gradatim.platform import PlatformState
 from gradatim.platform.binaries import Settings, resolve

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.operator import Bench, Body, condition, kstatus, truth
+from tests.support.operator import Bench
+from tests.support.watcher import Body, condition, kstatus, truth
 
 from gradatim.api.run import object_path
 

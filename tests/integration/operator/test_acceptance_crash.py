@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from tests.support.crashing import Crashes, Crashing, crash_all
-from tests.support.operator import Bench, Body, bench, kstatus
+from tests.support.operator import Bench, bench
+from tests.support.watcher import Body, kstatus
 
 from gradatim.platform import PlatformState
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from tests.support.faultproxy import Answer, Call, Cut, refusal
-from tests.support.operator import Bench, Body, Operator, bench, condition, truth
+from tests.support.operator import Bench, Operator, bench
+from tests.support.watcher import Body, condition, truth
 
 from gradatim.api.run import canonical_digest
 from gradatim.platform import PlatformState

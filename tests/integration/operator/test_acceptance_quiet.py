@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.operator import Bench, Body, condition, truth
+from tests.support.operator import Bench
+from tests.support.watcher import Body, condition, truth
 
 from gradatim.operator.kube import owner_reference
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.operator import Bench, Body, kstatus, truth
+from tests.support.operator import Bench
+from tests.support.watcher import Body, kstatus, truth
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 FOR_EVER = {"afterSeconds": None}

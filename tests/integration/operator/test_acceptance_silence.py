@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from tests.support.faultproxy import Answer, Call, refusal
-from tests.support.operator import Body, bench, truth
+from tests.support.operator import bench
+from tests.support.watcher import Body, truth
 
 from gradatim.platform import PlatformState
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.support.operator import PATHS, Bench, Body, condition, kstatus, merged, truth
+from tests.support.operator import Bench, merged
+from tests.support.watcher import PATHS, Body, condition, kstatus, truth
 
 from gradatim.api.meta import MANAGER
 from gradatim.operator.naming import run_name

@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support.operator import Bench, Body, kstatus, truth
+from tests.support.operator import Bench
+from tests.support.watcher import Body, kstatus, truth
 
 from gradatim.operator.clock import now
 

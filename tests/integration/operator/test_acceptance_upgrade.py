@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.operator import Bench, Body, bench, kstatus
+from tests.support.operator import Bench, bench
+from tests.support.watcher import Body, kstatus
 
 from gradatim.api.build import collection_prefix
 from gradatim.api.run import document_digest

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.operator import Bench, Body, condition, kstatus, truth
+from tests.support.operator import Bench
+from tests.support.watcher import Body, condition, kstatus, truth
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 QUESTIONS = {"path": "file:///data/questions.jsonl"}

@@ -10,8 +10,9 @@ import re
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.support.operator import Bench, Body, merged
+from tests.support.operator import Bench, merged
 from tests.support.walks import walks
+from tests.support.watcher import Body
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -146,7 +146,7 @@ async def test_an_object_that_is_gone_when_its_copy_is_looked_at_is_read() -> No
 async def test_a_list_with_something_newer_outdates_the_copy() -> None:
     world = World()
     world.event("5")
-    world.loop.copies.listed(KEY, "5")
+    world.loop.copies.heard(KEY, "5")
     assert len(world.loop.copies) == 1
     resync = Resync(world.loop, ())
     resync.first.set()
