@@ -32,6 +32,7 @@ from gradatim.platform import Component, PlatformState, UpOptions, up
 from gradatim.workloads.store import ArtifactStore
 
 WORKER = "GradatimWorker"
+BREATH = 20  # seconds between two moments in which a frozen worker goes on
 # Ray takes loopback for the address of a single machine: it refuses to join there, or joins by another address, on which no head listens.
 JOIN = """
 from ray._private import services
@@ -219,13 +220,22 @@ class Attempt:
         return frozen
 
     async def half_way(self, first: int, second: int, reached: Callable[[], bool], seconds: float = 300) -> None:
-        """Let the first of two frozen workers go on until something is reached, and freeze it with work in its hands; then let the second go on."""
+        """Let the first of two frozen workers go on until something is reached, and freeze it with work in its hands; then let the second go on.
+
+        On a slow machine the second may have been given work before it was frozen, which the first's results wait for: it breathes now and then.
+        """
         async with asyncio.timeout(seconds):
             thaw(first)
+            breath = time.monotonic() + BREATH
             while not reached():
                 assert self.written() is None, self.written()
                 self.look()
                 await asyncio.sleep(0.01)
+                if time.monotonic() > breath:
+                    thaw(second)
+                    await asyncio.sleep(1)
+                    self.nodes.freeze(second)
+                    breath = time.monotonic() + BREATH
             self.nodes.freeze(first)
             thaw(second)
             while not self.worked().get(second):

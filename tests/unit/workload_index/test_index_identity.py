@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from gradatim.api.ragindex import RAGIndexSpec
-from gradatim.workloads.index.identity import FileIdentity, VersionHash, chunk_key, part_name, resolved_digest
+from gradatim.workloads.index.identity import (
+    FileIdentity,
+    VersionHash,
+    chunk_key,
+    parse_digest,
+    part_name,
+    resolved_digest,
+)
 
 SPEC: dict[str, Any] = {
     "sources": [{"name": "docs", "source": {"path": "file:///docs"}}],
@@ -60,6 +67,19 @@ def test_a_build_is_named_anew_by(changed: str) -> None:
 )
 def test_a_build_keeps_its_name_whatever_the(same: str) -> None:
     assert same == digest()
+
+
+def parsing(*, level: str = "text", filterable: bool = True, tenant: str | None = None) -> str:
+    schema = {
+        "metadata": [{"name": "level", "type": level, "filterable": filterable}, {"name": "team"}, {"name": "site"}]
+    }
+    tenancy = {"tenancy": {"enabled": True, "field": tenant}} if tenant else {}
+    return parse_digest(RAGIndexSpec.model_validate(SPEC | tenancy | {"schema": schema}), "options")
+
+
+def test_documents_are_read_again_where_their_metadata_must_fit_otherwise() -> None:
+    assert len({parsing(), parsing(level="int"), parsing(tenant="team"), parsing(tenant="site")}) == 4
+    assert parsing() == parsing(filterable=False)
 
 
 def test_a_version_is_named_by_its_chunks_in_order() -> None:

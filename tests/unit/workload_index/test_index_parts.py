@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,14 @@ from gradatim.rag.store.rows import IndexRow, ParentSpan
 from gradatim.workloads.executor import LocalExecutor
 from gradatim.workloads.index.artifact import parquet_writer
 from gradatim.workloads.index.cutting import CuttingTools, chunk_rows
-from gradatim.workloads.index.files import FileContent, read_file
+from gradatim.workloads.index.files import FileContent, Read, read_file
 from gradatim.workloads.index.judging import reason_counts
 from gradatim.workloads.index.reading import ParquetRows, VectorLibrary, vector_array, vectors_of
 from gradatim.workloads.index.settings import IndexSettings, settings_of
 from gradatim.workloads.index.tables import CHUNKS, Rejection, index_row, vectors_schema
 from gradatim.workloads.secrets import SecretFolder
 from gradatim.workloads.store import ArtifactStore
+from gradatim.workloads.tables.parquetrows import KIND_KEY
 
 KEY = b"k" * 32
 
@@ -117,18 +121,73 @@ def test_declared_columns_of_a_table_become_metadata() -> None:
     assert [(item.row, item.reason) for item in read.rejections] == [(2, "WrongType")]
 
 
-def test_rows_of_a_dataset_keep_the_place_that_they_were_found_at() -> None:
+OF_A_DATASET = {KIND_KEY: b"text"}
+
+
+def parquet(rows: list[dict[str, Any]] | pa.Table, metadata: dict[bytes, bytes] | None = None, **options: Any) -> bytes:
     sink = io.BytesIO()
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows)
+    pq.write_table(table.replace_schema_metadata(metadata), sink, **options)
+    return sink.getvalue()
+
+
+def read_parquet(data: bytes, **spec: Any) -> Read:
+    return read_file(FileContent("docs", "train.parquet", KEY, data), settings(**spec))
+
+
+def test_rows_of_a_dataset_keep_the_place_that_they_were_found_at() -> None:
     rows = [
         {"text": "one", "source": "wiki", "file": "a.csv", "row": 7, "metadata.team": "x", "chars": 3},
         {"text": "", "source": "wiki", "file": "a.csv", "row": 8, "metadata.team": "y", "chars": 0},
     ]
-    pq.write_table(pa.Table.from_pylist(rows), sink)
-    read = read_file(FileContent("docs", "train.parquet", KEY, sink.getvalue()), settings())
+    read = read_parquet(parquet(rows, OF_A_DATASET))
     found = read.rows[0]
     assert (found["path"], found["row"], found["metadata"]) == ("wiki/a.csv", 7, '{"team":"x"}')
     assert found["id"] == document_id("docs", "wiki/a.csv", 7)
     assert [(item.row, item.reason) for item in read.rejections] == [(2, "Empty")]
+
+
+@pytest.mark.parametrize("row", [{}, {"row": "second"}], ids=["no row", "a row that is no number"])
+@pytest.mark.parametrize("metadata", [None, OF_A_DATASET], ids=["anybody's", "said to be a Dataset's"])
+def test_rows_that_no_dataset_placed_are_named_by_their_file(
+    row: dict[str, Any], metadata: dict[bytes, bytes] | None
+) -> None:
+    data = parquet([{"text": "same", "source": "wiki", "file": "a.csv", **row} for _ in range(3)], metadata)
+    found = read_parquet(data).rows
+    assert len({item["id"] for item in found}) == 3
+    assert [(item["path"], item["row"]) for item in found][1:] == [("train.parquet", 2), ("train.parquet", 3)]
+
+
+def test_columns_of_every_plain_type_become_metadata() -> None:
+    row = {
+        "text": "x", "published": date(2024, 1, 2), "seen": datetime(2024, 1, 2, 3, tzinfo=UTC), "price": Decimal("1.50"),
+        "tags": ["a", "b"], "source": "wiki", "level": 3, "raw": b"no", "none": [],
+    }  # fmt: skip
+    spec = {"schema": {"metadata": [{"name": "published", "type": "date"}, {"name": "price", "type": "number"}]}}
+    metadata = json.loads(read_parquet(parquet([row]), **spec).rows[0]["metadata"])
+    assert metadata == {
+        "published": "2024-01-02", "seen": "2024-01-02T03:00:00+00:00", "price": "1.50", "tags": ["a", "b"],
+        "source": "wiki", "level": 3,
+    }  # fmt: skip
+
+
+WHOLE = parquet([{"text": "caf\u00e9"}, {"text": "b"}], use_dictionary=False, compression="none")
+REPEATED = pa.table({"text": pa.DictionaryArray.from_arrays(pa.array([0] * 80, pa.int32()), pa.array(["x" * 10**6]))})
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        pytest.param(WHOLE[:-8] + b"\xff" * 4 + WHOLE[-4:], "Broken", id="a footer of another length"),
+        pytest.param(WHOLE[:4] + b"\xff" * 12 + WHOLE[16:], "Broken", id="a page that cannot be read"),
+        pytest.param(WHOLE.replace("\u00e9".encode(), b"\xe9\xe9"), "Broken", id="text that is not UTF-8"),
+        pytest.param(parquet(REPEATED, store_schema=False), "ZipBomb", id="one text eighty times"),
+    ],
+)
+def test_a_damaged_or_hostile_parquet_file_is_a_rejection(data: bytes, reason: str) -> None:
+    read = read_parquet(data)
+    assert read.rows == ()
+    assert [(item.reason, item.path, item.file) for item in read.rejections] == [(reason, "train.parquet", KEY)]
 
 
 def test_chunks_become_rows_and_the_first_of_a_parent_carries_it() -> None:

@@ -26,7 +26,15 @@ from gradatim.workloads.index.judging import recognition_facts
 from gradatim.workloads.index.previous import Previous
 from gradatim.workloads.index.reading import ParquetRows
 from gradatim.workloads.index.settings import settings_of
-from gradatim.workloads.index.tables import CHUNKS, DOCUMENTS, REJECTED, document_of, document_row
+from gradatim.workloads.index.tables import (
+    CHUNKS,
+    DOCUMENTS,
+    REJECTED,
+    Rejection,
+    document_of,
+    document_row,
+    rejections_to_table,
+)
 from gradatim.workloads.index.weights import ModelAt
 from gradatim.workloads.index.worker import Recipe, Worker
 from gradatim.workloads.secrets import SecretFolder
@@ -57,11 +65,11 @@ def config(**changes: Any) -> RunConfig:
     )
 
 
-def test_digests_of_builds_without_it_are_those_of_the_release_before() -> None:
+def test_digests_of_builds_without_it_change_only_on_purpose() -> None:
     files = [FileIdentity("docs", "a.md", "sha256:1"), FileIdentity("docs", "b.md", "sha256:2", (("team", "x"),))]
     off, on = spec_of(), spec_of(parsing={"ocr": True})
     parse, resolved = parse_digest(off, ParseOptions().digest()), resolved_digest(files, off, ["encoder"])
-    assert parse == "sha256:a0413eb8158b828c3d6b3f9abcf75ef393d22c0bf0e56670d072d5d996038e0e"
+    assert parse == "sha256:3093caea69607117e46053794d58a796e514b1d46390cbca5f1f82c67514fde8"
     assert resolved == "sha256:4db7dd3a561e67c50cb5aaa998cca38fd4d4c8621625e5ef03925a786028ad0a"
     with_engine = {parse_digest(on, ParseOptions(ocr=name).digest()) for name in ("a/1", "a/2")}
     assert len({parse, *with_engine}) == 3
@@ -160,3 +168,22 @@ def test_documents_are_carried_over(column: bool, tmp_path: Path) -> None:
     table = previous.documents_of([KEY])
     assert table.schema.equals(DOCUMENTS)
     assert [document_of(row) for row in table.to_pylist()] == [document(PAGES if column else ())]
+
+
+def test_a_file_of_which_a_row_was_refused_is_read_again_wherever_a_dataset_found_the_row(tmp_path: Path) -> None:
+    store = ArtifactStore.open(StoreConfig(root=f"file://{tmp_path}/"), SecretFolder(None))
+    other = b"o" * 32
+    refused = Rejection("docs", "wiki/a.csv", "parse", "WrongType", "level is no number", row=7, file=KEY)
+    judged = Rejection("docs", "b.md", "validate", "length", "fails length")
+    rows = [document_row(document(), KEY), document_row(document(), other)]
+    tables = (
+        ("d", pa.Table.from_pylist(rows, schema=DOCUMENTS)),
+        ("c", CHUNKS.empty_table()),
+        ("r", rejections_to_table([refused, judged])),
+    )
+    for name, table in tables:
+        with parquet_writer(store, f"{name}.parquet", table.schema) as write:
+            write(table)
+    previous = Previous(None, ParquetRows(store, "d.parquet"), ParquetRows(store, "c.parquet"))
+    previous.index_rows(ParquetRows(store, "r.parquet"))
+    assert [previous.has_file(key) for key in (KEY, other, b"n" * 32)] == [False, True, False]

@@ -6,19 +6,21 @@ Dataset; everything else goes through the parsers.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gradatim.rag.model import Document, MetadataValue, document_id
 from gradatim.rag.ocr import Ocr
-from gradatim.rag.parse import ParseError, ParseOptions, parse, to_documents
+from gradatim.rag.parse import ParseError, ParseOptions, Reason, parse, to_documents
 from gradatim.rag.store.rows import MetadataError, typed_metadata
 from gradatim.workloads.index.settings import IndexSettings
 from gradatim.workloads.index.tables import Rejection, document_row
+from gradatim.workloads.sources import FileRejected
+from gradatim.workloads.tables.parquetrows import ParquetTable
 
 TEXT_COLUMNS = ("text", "content")
 PARQUET_PARSER = "parquet/1"
@@ -26,7 +28,6 @@ DATASET_METADATA = "metadata."
 DATASET_COLUMNS = frozenset(
     {"id", "source", "file", "row", "page", "chars", "pages", "page_starts", "replacement_ratio", "parser"}
 )
-_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def read_file(file: FileContent, settings: IndexSettings, ocr: Ocr | None = None
         if problem is None:
             rows.append(document_row(known, file.key))
         else:
-            rejections.append(_rejected(known, *problem))
+            rejections.append(_rejected(file, known, *problem))
     return Read(tuple(rows), tuple(rejections))
 
 
@@ -95,32 +96,27 @@ def _metadata_problem(document: Document, settings: IndexSettings) -> tuple[str,
     return settings.tenant_problem(values.get(settings.tenant_field))
 
 
-def _rejected(document: Document, reason: str, message: str) -> Rejection:
-    return Rejection(document.source, document.uri, "parse", reason, message, row=document.row, document=document.id)
+def _rejected(file: FileContent, document: Document, reason: str, message: str) -> Rejection:
+    where = {"row": document.row, "document": document.id}
+    return Rejection(document.source, document.uri, "parse", reason, message, file=file.key, **where)
 
 
 def _refusal(file: FileContent, error: ParseError) -> Rejection:
-    return Rejection(file.source, file.path, "parse", error.reason.value, error.detail, page=error.page, row=error.row)
+    where = {"page": error.page, "row": error.row}
+    return Rejection(file.source, file.path, "parse", error.reason.value, error.detail, file=file.key, **where)
 
 
 def _parquet(file: FileContent, options: ParseOptions) -> tuple[tuple[Document, ...], tuple[ParseError, ...]]:
-    from gradatim.rag.parse import Reason
-
-    try:
-        table = pq.ParquetFile(pa.BufferReader(file.data))
-    except pa.ArrowInvalid as error:
-        raise ParseError(Reason.BROKEN, f"is not a Parquet file ({error}); write it again", file=file.path) from error
-    names = table.schema_arrow.names
-    column = next((name for name in TEXT_COLUMNS if name in names), None)
-    if column is None:
-        message = f"has no column {' or '.join(TEXT_COLUMNS)}; it has {', '.join(names)}"
-        raise ParseError(Reason.MISSING_COLUMN, message, file=file.path)
     documents: list[Document] = []
     refused: list[ParseError] = []
-    row = 0
-    for batch in table.iter_batches(batch_size=_BATCH):
-        for values in batch.to_pylist():
-            row += 1
+    known: set[str] = set()
+    try:
+        table = ParquetTable(io.BytesIO(file.data), file.path, len(file.data), options.zip_max_ratio)
+        column = next((name for name in TEXT_COLUMNS if name in table.names), None)
+        if column is None:
+            message = f"has no column {' or '.join(TEXT_COLUMNS)}; it has {', '.join(table.names)}"
+            raise ParseError(Reason.MISSING_COLUMN, message, file=file.path)
+        for row, values in enumerate(table.rows(), 1):
             text = values.pop(column)
             if not isinstance(text, str) or not text.strip():
                 refused.append(ParseError(Reason.EMPTY, f"has no text in {column}", file=file.path, row=row))
@@ -128,23 +124,27 @@ def _parquet(file: FileContent, options: ParseOptions) -> tuple[tuple[Document, 
                 message = f"has {len(text)} characters, more than {options.max_chars}; split it"
                 refused.append(ParseError(Reason.TOO_LARGE, message, file=file.path, row=row))
             else:
-                documents.append(_document(file, row, text, values))
+                document = _document(file, row, text, values, found_by_dataset=table.ours)
+                if document.id in known:  # a file that only claims to come from a Dataset
+                    document = _document(file, row, text, values, found_by_dataset=False)
+                known.add(document.id)
+                documents.append(document)
+    except FileRejected as error:
+        reason = Reason.ZIP_BOMB if error.reason == Reason.ZIP_BOMB.value else Reason.BROKEN
+        message = str(error).removeprefix(f"{file.path} ")
+        raise ParseError(reason, f"{message}; write it again", file=file.path) from error
     return tuple(documents), tuple(refused)
 
 
-def _document(file: FileContent, row: int, text: str, values: Mapping[str, Any]) -> Document:
+def _document(file: FileContent, row: int, text: str, values: Mapping[str, Any], *, found_by_dataset: bool) -> Document:
     """A row of a Dataset keeps the place that the Dataset found it at; any other row is named by this file."""
+    of_dataset = DATASET_COLUMNS if found_by_dataset else frozenset()
     own = {
         name.removeprefix(DATASET_METADATA): value
-        for name, value in values.items()
-        if name not in DATASET_COLUMNS and isinstance(value, str | int | float | bool)
+        for name, item in values.items()
+        if name not in of_dataset and (value := _metadata_value(item)) is not None
     }
-    uri: str = file.path
-    number: int | None = row
-    pages: tuple[int, ...] = ()
-    if isinstance(values.get("file"), str) and isinstance(values.get("source"), str):
-        uri, number = f"{values['source']}/{values['file']}", values.get("row")
-        pages = tuple(values.get("page_starts") or ())
+    uri, number, pages = (found_by_dataset and _place(values)) or (file.path, row, ())
     return Document(
         id=document_id(file.source, uri, number),
         source=file.source,
@@ -152,7 +152,31 @@ def _document(file: FileContent, row: int, text: str, values: Mapping[str, Any])
         text=text,
         metadata={**dict(file.metadata), **own},
         pages=pages,
-        parser=str(values.get("parser") or PARQUET_PARSER),
+        parser=str((found_by_dataset and values.get("parser")) or PARQUET_PARSER),
         replacement_ratio=text.count("\ufffd") / len(text),
         row=number,
     )
+
+
+def _place(values: Mapping[str, Any]) -> tuple[str, int | None, tuple[int, ...]] | None:
+    """Return file, row and page starts that a Dataset noted; None where that is not what stands there."""
+    source, path, row, pages = (values.get(name) for name in ("source", "file", "row", "page_starts"))
+    if not isinstance(source, str) or not isinstance(path, str) or not isinstance(row, int | None):
+        return None
+    if not isinstance(pages, list | None) or not all(isinstance(start, int) for start in pages or ()):
+        return None
+    return f"{source}/{path}", row, tuple(pages or ())
+
+
+def _metadata_value(value: object) -> MetadataValue | None:
+    """Return a column's value as a document's metadata; None for what can be none."""
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, date | time):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, list):
+        plain = (_metadata_value(item) for item in value if not isinstance(item, list))
+        return tuple(str(item) for item in plain if item is not None) or None
+    return None

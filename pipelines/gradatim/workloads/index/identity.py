@@ -18,7 +18,7 @@ from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.api.run import canonical_digest
 
 # Raise one of them when the code behind it changes what it produces from the same input.
-PARSE_REVISION = 1
+PARSE_REVISION = 2
 CHUNK_REVISION = 1
 LAYOUT_REVISION = 1
 
@@ -38,8 +38,12 @@ class FileIdentity:
 
 
 def parse_digest(spec: RAGIndexSpec, options_digest: str) -> str:
-    """Return the digest of everything but the bytes that parsing depends on."""
-    return canonical_digest([PARSE_REVISION, _parsing(spec), options_digest])
+    """Return the digest of everything but the bytes that parsing depends on.
+
+    Types and tenancy are part of it because a document whose metadata do not fit is refused when it is read.
+    """
+    types = {field.name: field.type.value for field in spec.schema_.metadata}
+    return canonical_digest([PARSE_REVISION, _parsing(spec), options_digest, types, spec.tenancy.to_manifest()])
 
 
 def _parsing(spec: RAGIndexSpec) -> dict[str, Any]:

@@ -92,8 +92,7 @@ def parse_files(build: Build, resolved: Resolved) -> Parsed:
 
 
 def _parse_part(build: Build, part: FilePart) -> tuple[pa.Table, list[Rejection]]:
-    identities = [(file.identity.source, file.identity.path) for file in part.files]
-    carried = {key for key, where in zip(part.keys, identities, strict=True) if build.previous.has_file(key, *where)}
+    carried = {key for key in part.keys if build.previous.has_file(key)}
     rejections: list[Rejection] = []
     fresh = [(file, key) for file, key in zip(part.files, part.keys, strict=True) if key not in carried]
     rows: list[dict[str, Any]] = []

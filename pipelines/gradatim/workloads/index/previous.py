@@ -30,7 +30,7 @@ class Previous:
     chunks: ParquetRows | None = None
     _files: dict[bytes, list[int]] = field(default_factory=dict)
     _ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _incomplete: set[tuple[str, str]] = field(default_factory=set)
+    _incomplete: set[bytes] = field(default_factory=set)
 
     @classmethod
     def open(cls, store: ArtifactStore, version: PreviousVersion | None) -> Previous:
@@ -67,14 +67,13 @@ class Previous:
                 self._ranges[ids[start]] = (start, position)
                 start = position
         # A file of which a part was refused is read again: its rejections belong to the new version too.
-        for table in rejected.groups(["source", "path", "stage"]):
-            for row in table.to_pylist():
-                if row["stage"] == "parse":
-                    self._incomplete.add((row["source"], row["path"]))
+        if "file" in rejected.schema.names:  # an artifact from before names files by other keys, and lends none
+            for table in rejected.groups(["file"]):
+                self._incomplete.update(key for key in table.column("file").to_pylist() if key is not None)
 
-    def has_file(self, key: bytes, source: str, path: str) -> bool:
+    def has_file(self, key: bytes) -> bool:
         """Tell whether every document of the file can be carried over."""
-        return key in self._files and (source, path) not in self._incomplete
+        return key in self._files and key not in self._incomplete
 
     def documents_of(self, keys: Sequence[bytes]) -> pa.Table:
         """Return the rows of these files' documents, marked as carried over and not yet judged."""

@@ -46,6 +46,7 @@ REJECTED = pa.schema(
         ("stage", pa.string()),
         ("reason", pa.string()),
         ("message", pa.string()),
+        ("file", pa.binary(KEY_BYTES)),
     ]
 )
 CHUNKS = pa.schema(
@@ -86,7 +87,10 @@ def chunks_schema(dimension: int) -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A file, a record of it, or a document that does not become part of the index, and why."""
+    """A file, a record of it, or a document that does not become part of the index, and why.
+
+    `file` is the key of the file that was read; `path` may name the one from which a Dataset took the row.
+    """
 
     source: str
     path: str
@@ -96,6 +100,7 @@ class Rejection:
     page: int | None = None
     row: int | None = None
     document: str | None = None
+    file: bytes | None = None
 
     @property
     def location(self) -> str:

@@ -1,14 +1,15 @@
 """Parquet files as rows, batch by batch.
 
 The declared unpacked size is checked before anything is unpacked, and what a dictionary repeats is counted before it is: a page of a few
-bytes may name one long text a million times. Files written by a Dataset are recognised, and their own locators are
-replaced by the place in this source.
+bytes may name one long text a million times. Files written by a Dataset are recognised, and where a Dataset reads them, their own locators are
+replaced by the place in this source. Used by the table readers and by the parsing of an index.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,29 +31,56 @@ _KEPT_FACTS = frozenset({"pages", "page_starts", "replacement_ratio"})
 def read_parquet(file: SourceFile) -> Iterator[RawRow]:
     """Yield the rows of a file, numbered from 1. Raises FileRejected for what is not Parquet or unpacks to too much."""
     with file.open() as stream:
-        try:
+        table = ParquetTable(stream, file.path, file.size)
+        for number, values in enumerate(table.rows(), 1):
+            yield _row(file, number, values, ours=table.ours)
+
+
+class ParquetTable:
+    """An opened file of `size` bytes: the `names` of its columns, and whether it is `ours`, written by a Dataset.
+
+    Raises FileRejected, on opening as on reading, for what is not Parquet or unpacks to more than `ratio` times its size.
+    """
+
+    def __init__(self, stream: BinaryIO, path: str, size: int, ratio: float = MAX_RATIO) -> None:
+        self._path, self._size, self._ratio = path, size, ratio
+        with self._refusals():
             # Buffered: whole column chunks of a large row group would be kept otherwise.
             kept = _repeated(stream)
-            parquet = pq.ParquetFile(stream, buffer_size=READ_BYTES, pre_buffer=False, read_dictionary=kept)
-            unpacked = _check_size(parquet, file)
-            ours = KIND_KEY in (parquet.schema_arrow.metadata or {})
-            number = written_out = 0
-            each = unpacked // max(1, parquet.metadata.num_rows) + 1
-            for batch in parquet.iter_batches(batch_size=max(1, min(BATCH_ROWS, BATCH_BYTES // each))):
+            self._file = pq.ParquetFile(stream, buffer_size=READ_BYTES, pre_buffer=False, read_dictionary=kept)
+            self.names = tuple(self._file.schema_arrow.names)
+            self.ours = KIND_KEY in (self._file.schema_arrow.metadata or {})
+            groups = map(self._file.metadata.row_group, range(self._file.metadata.num_row_groups))
+            self._unpacked = sum(group.total_byte_size for group in groups)
+        self._check_ratio(self._unpacked)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows, each once."""
+        written_out = 0
+        each = self._unpacked // max(1, self._file.metadata.num_rows) + 1
+        with self._refusals():
+            for batch in self._file.iter_batches(batch_size=max(1, min(BATCH_ROWS, BATCH_BYTES // each))):
                 written_out += _written_out(batch)
-                _check_ratio(file, written_out)
+                self._check_ratio(written_out)
                 for piece in _pieces(batch):
-                    for values in piece.to_pylist():
-                        number += 1
-                        yield _row(file, number, values, ours=ours)
+                    yield from piece.to_pylist()
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
         except UnicodeDecodeError as error:
-            raise FileRejected("WrongEncoding", f"{file.path} holds text that is not UTF-8: {error}") from error
+            raise FileRejected("WrongEncoding", f"{self._path} holds text that is not UTF-8: {error}") from error
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             if "AWS Error" in str(error):  # the store failed, not the file
                 raise
             raise FileRejected(
-                "BadParquet", f"{file.path} is not a readable Parquet file: {str(error)[:200]}"
+                "BadParquet", f"{self._path} is not a readable Parquet file: {str(error)[:200]}"
             ) from error
+
+    def _check_ratio(self, unpacked: int) -> None:
+        if unpacked > SMALL_BYTES and unpacked > self._ratio * max(1, self._size):
+            raise FileRejected("ZipBomb", f"{self._path} unpacks to {unpacked} bytes from {self._size}; refused")
 
 
 def columns_of(file: SourceFile) -> list[str]:
@@ -100,16 +128,3 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     half = batch.num_rows // 2
     yield from _pieces(batch.slice(0, half))
     yield from _pieces(batch.slice(half))
-
-
-def _check_size(parquet: pq.ParquetFile, file: SourceFile) -> int:
-    """Return the declared unpacked bytes."""
-    groups = [parquet.metadata.row_group(index) for index in range(parquet.metadata.num_row_groups)]
-    unpacked = sum(group.total_byte_size for group in groups)
-    _check_ratio(file, unpacked)
-    return int(unpacked)
-
-
-def _check_ratio(file: SourceFile, unpacked: int) -> None:
-    if unpacked > SMALL_BYTES and unpacked > MAX_RATIO * max(1, file.size):
-        raise FileRejected("ZipBomb", f"{file.path} unpacks to {unpacked} bytes from {file.size}; refused")
