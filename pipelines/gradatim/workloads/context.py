@@ -85,6 +85,7 @@ class RunContext:
         self._heart = None
         with self._lock:
             self._tracker.end(time.monotonic())
+        self.look_for_takeover()  # the last document must not hide that of another process
         self._write_progress()
 
     @property
@@ -141,6 +142,15 @@ class RunContext:
 
         Work that does not stop by itself is ended like that of a passed deadline. A store that does not answer says nothing.
         """
+        self._look()
+        return bool(self.superseded)
+
+    def is_latest(self) -> bool:
+        """Return whether the store says that nobody has taken over: only then may this process delete what a later one would use."""
+        return self._look() and not self.superseded
+
+    def _look(self) -> bool:
+        """Look for a takeover; returns whether the store has answered."""
         self._looked = time.monotonic()
         if self.superseded:
             return True
@@ -148,11 +158,12 @@ class RunContext:
             self.superseded = taken_over(self.store, self.config, self._number())
         except STORE_FAULTS as error:
             log.warning("cannot look for a later attempt: %s", type(error).__name__)
+            return False
         if self.superseded:
             log.error("%s; this process ends", self.superseded)
             self.request_stop(self.superseded)
             self.deadline = min(self.deadline, time.monotonic())
-        return bool(self.superseded)
+        return True
 
     def request_stop(self, reason: str) -> None:
         """Make the next `check_stop` raise; called by signal handlers."""

@@ -1,7 +1,8 @@
 """Reads secrets from mounted files: `<secretsPath>/<secret>/<key>`.
 
-Used by `RunContext` and the store. A Secret that a user names may only go to the hosts listed, one a line, in its file `hosts`; the
-platform's own (artifact store, vector store) are named by the profile. Values never enter messages, logs or the environment.
+Used by `RunContext` and the store. A Secret that a user names may only go to the hosts listed, one a line, in its key `hosts`: neither a pod
+nor a node sees labels or annotations. The platform's own (artifact store, vector store) are named by the profile. Values never enter
+messages, logs or the environment.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from gradatim.workloads.errors import SecretError
 
 HOSTS_FILE = "hosts"
 MAX_SECRET_BYTES = 65_536
+_MAKE = (
+    "create it in the Run's namespace, or outside of pods as a folder below secretsPath, with the keys that are needed; "
+    f"one that a source or model names needs the key {HOSTS_FILE} too"
+)
 _NAME = re.compile(r"^[A-Za-z0-9][-A-Za-z0-9._]*$")
 
 
@@ -46,11 +51,11 @@ class SecretFolder:
         """Return the value if the Secret's `hosts` allows `host` (`name` or `name:port`); raises SecretError otherwise."""
         if not self.has(name, HOSTS_FILE):
             raise SecretError(
-                f"secret {name} names no hosts; annotate it with gradatim.dev/hosts to say where it may be sent"
+                f"secret {name} names no hosts; add the key {HOSTS_FILE} with the hosts it may be sent to, one a line"
             )
         allowed = [line.strip() for line in self.read(name, HOSTS_FILE).replace(",", "\n").splitlines()]
         if not any(host_matches(pattern, host) for pattern in allowed if pattern and not pattern.startswith("#")):
-            raise SecretError(f"secret {name} may not be sent to {host}; add the host to its gradatim.dev/hosts")
+            raise SecretError(f"secret {name} may not be sent to {host}; add the host to its key {HOSTS_FILE}")
         return self.read(name, key)
 
     def _folder(self, name: str) -> Path:
@@ -61,8 +66,9 @@ class SecretFolder:
         if not _NAME.match(name):
             raise SecretError(f"{name!r} is not the name of a Secret")
         folder = self.root / name
-        if not folder.is_dir():
-            raise SecretError(f"secret {name} is not mounted; label it gradatim.dev/allow-use=true and check its name")
+        # Kubernetes mounts a Secret that does not exist as a folder with nothing in it but links of its own.
+        if not folder.is_dir() or all(entry.name.startswith("..") for entry in folder.iterdir()):
+            raise SecretError(f"secret {name} is not mounted, or empty: {_MAKE}")
         return folder
 
 

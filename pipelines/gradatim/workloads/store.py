@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -39,7 +39,12 @@ class S3Keys:
 
 
 def s3_filesystem(
-    endpoint: str | None, region: str | None, keys: S3Keys, *, anonymous: bool = False
+    endpoint: str | None,
+    region: str | None,
+    keys: S3Keys,
+    *,
+    anonymous: bool = False,
+    proxy: Mapping[str, str | int] | None = None,
 ) -> fs.S3FileSystem:
     """Return a file system for an S3-compatible store. Retries are bounded; buckets are never created."""
     options: dict[str, Any] = {
@@ -50,6 +55,7 @@ def s3_filesystem(
         "allow_bucket_creation": False,
         "allow_bucket_deletion": False,
         "anonymous": anonymous,
+        "proxy_options": proxy,
     }
     if endpoint:
         parts = urlsplit(endpoint)

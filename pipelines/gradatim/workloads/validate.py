@@ -35,6 +35,7 @@ from gradatim.workloads.tables.schema import Mapper, Place, Reject
 from gradatim.workloads.tables.selection import Selection
 from gradatim.workloads.tables.splits import Assignment
 from gradatim.workloads.tables.worker import Recipe, RowWorker, Written
+from gradatim.workloads.workfolder import work_folder
 
 log = logging.getLogger("gradatim.workloads")
 
@@ -74,17 +75,13 @@ def run(ctx: RunContext, sizes: Sizes | None = None) -> RunResult:
         unchanged = _unchanged(ctx, [listing, *evaluation.values()], resolved.inputs)
         if unchanged is not None:
             return ctx.result("Unchanged", message="the sources did not change", dataset=unchanged)
-        work = f"{ctx.config.run_path}/work"
-        try:
-            return _build(ctx, spec, resolved, sizes or Sizes())
-        finally:
-            ctx.store.delete(work)
+        with work_folder(ctx) as work:
+            return _build(ctx, spec, resolved, work, sizes or Sizes())
 
 
-def _build(ctx: RunContext, spec: DatasetSpec, resolved: Resolved, sizes: Sizes) -> RunResult:
-    work = f"{ctx.config.run_path}/work"
+def _build(ctx: RunContext, spec: DatasetSpec, resolved: Resolved, work: str, sizes: Sizes) -> RunResult:
     rejected, dropped = (RejectLog(ctx.store, f"{work}/{name}") for name in ("rejected", "dropped"))
-    rows = _read(ctx, spec, resolved.listing, rejected, sizes)
+    rows = _read(ctx, spec, resolved.listing, rejected, f"{work}/rows.blocks", sizes)
     seen = rows.total + rejected.total
     schema = rows.schema()
     plan = plan_of(spec.validation, ctx.config.suite, schema.names, rows.nullable())
@@ -122,7 +119,7 @@ def _unchanged(ctx: RunContext, listings: list[Listing], inputs: str) -> Dataset
     return artifact.read_output(ctx.store, path, previous)
 
 
-def _read(ctx: RunContext, spec: DatasetSpec, listing: Listing, rejected: RejectLog, sizes: Sizes) -> Rows:
+def _read(ctx: RunContext, spec: DatasetSpec, listing: Listing, rejected: RejectLog, pack: str, sizes: Sizes) -> Rows:
     ctx.stage("read", len(listing.files))
     rejected.add("listing", _skipped(listing))
     mapper = Mapper(spec.schema_kind, spec.columns)
@@ -131,7 +128,6 @@ def _read(ctx: RunContext, spec: DatasetSpec, listing: Listing, rejected: Reject
     rows = Rows(ctx.store, mapper, listing.source, sizes.work)
     used: set[str] = set()
     reused = 0
-    pack = f"{ctx.config.run_path}/work/rows.blocks"
     with ctx.store.open_output(pack) as stream:
         for file in listing.files:
             ctx.check_stop()

@@ -41,6 +41,15 @@ def test_pages_become_documents_named_by_host_and_path(run: DatasetRun, site: Si
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "content"), [("/rows.jsonl", b'{"text": "one"}\n{"text": "two"}\n'), ("/rows.csv", b"text\none\ntwo\n")]
+)
+def test_rows_are_read_by_line(run: DatasetRun, site: Site, path: str, content: bytes) -> None:
+    result = _run(run, site.page(path, content)).execute()
+    assert result.outcome == "Succeeded", result.message
+    assert [row["text"] for row in run.rows(result)] == ["one", "two"]
+
+
 def test_a_second_attempt_reads_what_the_first_one_downloaded(run: DatasetRun, site: Site) -> None:
     url = site.page("/a.md", b"first content")
     failing = {"expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 9}}]}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
+from tests.integration.workloads.conftest import Site, send, serve
 from tests.support.platform import S3Server
 from tests.support.workload_runs import DatasetRun
 
@@ -18,6 +21,8 @@ from gradatim.api.reasons import Reason
 from gradatim.api.run import StoreConfig
 from gradatim.api.runstatus import Failure
 from gradatim.workloads.errors import NotFound
+from gradatim.workloads.sources import guard
+from gradatim.workloads.sources.gateway import Gateway
 
 
 def _client(server: S3Server) -> fs.S3FileSystem:
@@ -132,6 +137,103 @@ def test_a_bucket_that_is_not_there_is_the_users(run: DatasetRun, s3_server: S3S
 def test_a_private_endpoint_is_refused(run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path) -> None:
     result = _run(run.but(limits={}), s3_server, f"s3://{bucket}/docs/").but(secrets=secrets).execute()
     assert (result.failure, result.reason) == (Failure.USER, Reason.SOURCE_NOT_ALLOWED.value)
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this machine's own servers pass for public ones, as far as the check of addresses goes."""
+    monkeypatch.setattr(guard, "is_public", lambda _: True)
+
+
+def test_a_public_endpoint_is_read_where_private_networks_are_not_allowed(
+    run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path, public: None
+) -> None:
+    """With signed requests, listings, several objects and one larger than any buffer on the way."""
+    text = "much text " * 200_000
+    with _client(s3_server).open_output_stream(f"{bucket}/docs/much.md") as stream:
+        stream.write(text.encode())
+    here = _run(run.but(limits={}), s3_server, f"s3://{bucket}/docs/").but(secrets=secrets)
+    result = here.execute()
+    assert result.outcome == "Succeeded", result.message
+    assert [(row["file"], len(row["text"])) for row in here.rows(result)] == [
+        ("a.md", 5), ("b/c.md", 5), ("much.md", len(text)),
+    ]  # fmt: skip
+
+
+def _store_that_redirects(site: Site, where: str) -> None:
+    """Answer as a store that has one object, whose content it says lies elsewhere."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if handler.command == "HEAD":
+            dated = {"Last_Modified": "Sun, 29 Nov 2026 10:00:00 GMT", "ETag": '"1"'}
+            send(handler, 200, b"12345678", **dated)
+        else:
+            send(handler, 302, b"", Location=where)
+
+    site.routes["/"] = answer
+
+
+def test_an_endpoint_cannot_lead_to_another_host(run: DatasetRun, site: Site, public: None) -> None:
+    with serve() as internal:
+        internal.page("/secret", b"internal")
+        _store_that_redirects(site, f"{internal.url}/secret")
+        source = {"s3": {"uri": "s3://bucket/a.md", "endpoint": site.url, "region": "eu-west-1"}}
+        result = run.but(limits={}).with_spec(source=source).execute()
+        assert internal.seen == []
+    assert (result.failure, result.reason) == (Failure.USER, Reason.SOURCE_NOT_ALLOWED.value), result.message
+    assert f"leads to {internal.url}, and redirects must stay on their host" in result.message
+    assert site.seen, "it was the store that was asked"
+
+
+def test_a_name_that_turns_to_a_private_address_is_refused(
+    run: DatasetRun, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, real, asked = int(site.host.partition(":")[2]), socket.getaddrinfo, list[str]()
+
+    def rebinding(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host != "store.example":
+            return real(host, *args, **kwargs)
+        asked.append(host)
+        address = "1.1.1.1" if len(asked) == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    source = {"s3": {"uri": "s3://bucket/a.md", "endpoint": f"http://store.example:{port}", "region": "eu-west-1"}}
+    result = run.but(limits={}).with_spec(source=source).execute()
+    assert (result.failure, result.reason) == (Failure.USER, Reason.SOURCE_NOT_ALLOWED.value), result.message
+    assert len(asked) > 1
+    assert site.seen == []
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("CONNECT 127.0.0.1:{internal} HTTP/1.1", 403),
+        ("CONNECT 127.0.0.1:{own} HTTP/1.1", 403),
+        ("GET http://127.0.0.1:{internal}/secret HTTP/1.1", 403),
+        ("GET http://127.0.0.1:99999/ HTTP/1.1", 403),
+        ("GET /secret HTTP/1.1", 403),
+        ("PUT http://127.0.0.1:{own}/a HTTP/1.1", 405),
+        ("nonsense", 400),
+        ("GET http://127.0.0.1:{own}/a HTTP/1.1", 200),
+    ],
+)
+def test_a_gateway_leads_to_its_host_alone(site: Site, public: None, request_line: str, status: int) -> None:
+    with serve() as internal:
+        site.page("/a", b"an object")
+        internal.page("/secret", b"internal")
+        gateway = Gateway("docs", site.url)
+        ports = {name: at.host.partition(":")[2] for name, at in (("own", site), ("internal", internal))}
+        with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
+            client.sendall(
+                request_line.format(**ports).encode() + b"\r\nHost: x\r\nProxy-Connection: keep-alive\r\n\r\n"
+            )
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+        assert internal.seen == []
+    assert answer.startswith(f"HTTP/1.{1 if status != 200 else 0} {status} ".encode()), answer
+    assert [(path, "Proxy-Connection" in headers) for path, headers in site.seen] == (
+        [("/a", False)] if status == 200 else []
+    )
 
 
 def test_the_store_on_s3_behaves_as_on_disk(run: DatasetRun, s3_server: S3Server, bucket: str, secrets: Path) -> None:

@@ -84,9 +84,23 @@ CASES = {
     "html in its declared encoding": (
         "a.htm", '<meta charset="shift_jis"><p>日本語</p>'.encode("shift_jis"), ParseOptions(), ParsedDocument("日本語"),
     ),
+    "html that names an encoding it cannot have": (
+        "a.htm", b'<meta charset="utf-16"><p>caf\xc3\xa9', ParseOptions(), ParsedDocument("caf\u00e9"),
+    ),
     "markdown with front matter": (
         "a.md", b"---\ntitle: Guide\ndate: 2024-05-01\ntags: [a, 2]\nnested: {x: 1}\n---\n# Guide\r\n\r\nText\n", ParseOptions(),
         ParsedDocument("# Guide\n\nText\n", {"title": "Guide", "date": "2024-05-01", "tags": ("a", "2")}),
+    ),
+    "front matter with pairs of surrogates, and halves of them": (
+        "a.md", rb"""---
+t: "\uD83D\uDE00 \uD800"
+"k\uDC00": ["\uD800", b]
+---
+x""", ParseOptions(), ParsedDocument("x", {"t": "\U0001f600 \ufffd", "k\ufffd": ("\ufffd", "b")}),
+    ),
+    "front matter with aliases": (
+        "a.md", b"---\na: &a [x, 1]\nb: *a\nc: &c {p: 1}\nd: {<<: *c}\n---\nx", ParseOptions(),
+        ParsedDocument("x", {"a": ("x", "1"), "b": ("x", "1")}),
     ),
     "markdown that starts with a rule": ("a.md", b"---\nJust text\n---\nmore", ParseOptions(), ParsedDocument("---\nJust text\n---\nmore")),
     "text is kept as it stands": ("a.txt", b"  a\tb \r\nc", ParseOptions(), ParsedDocument("  a\tb \nc", {"encoding": "utf-8"})),

@@ -6,11 +6,14 @@ import io
 import struct
 import zipfile
 
+import pypdf
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pypdf.generic import ByteStringObject, NameObject
 
-from gradatim.rag.parse import ParseError, ParseOptions, Reason, parse
+from gradatim.rag.parse import ParsedDocument, ParseError, ParseOptions, Reason, parse
+from gradatim.rag.parse.pdf import clean
 
 from .pdf_files import encrypted, pdf
 from .test_parse_formats import HTML, word_file
@@ -42,6 +45,17 @@ def lying(data: bytes) -> bytes:
     return bytes(out)
 
 
+def fronted(block: str) -> bytes:
+    """A Markdown file with this front matter."""
+    return f"---\n{block}\n---\ntext".encode()
+
+
+def merging(levels: int) -> str:
+    """Front matter whose mappings have twice the pairs of those before: a line for each doubling."""
+    lines = (f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, levels))
+    return "\n".join(["a0: &a0 {k: v}", *lines])
+
+
 WORD, OLE = word_file(), b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 LAUGHS = (
     b'<!DOCTYPE x [<!ENTITY a "'
@@ -62,6 +76,16 @@ CASES = {
     "binary as text": ("a.txt", bytes(range(256)) * 4, {}, Reason.ENCODING, "looks like a binary file"),
     "a wrong encoding": ("a.txt", b"\xff" * 99, {"encoding": "utf-8"}, Reason.ENCODING, "100.0% of the characters"),
     "an unknown encoding": ("a.txt", b"x", {"encoding": "klingon"}, Reason.ENCODING, "unknown encoding 'klingon'"),
+    "a page in an encoding that is none": ("a.html", b'<meta charset="undefined"><p>x', {}, Reason.ENCODING, "unknown encoding 'undefined'"),
+    "front matter whose merged aliases multiply": ("a.md", fronted(merging(32)), {}, Reason.BROKEN, "characters by aliases at line"),
+    "front matter whose long values multiply": (
+        "a.md", fronted(f"a: &a {'x' * 30_000}\nb: [{'*a, ' * 5000}]"), {}, Reason.BROKEN, "characters by aliases at line 3",
+    ),
+    "front matter that holds itself": ("a.md", fronted("a: &a [*a]"), {}, Reason.BROKEN, "repeats a value within itself at line 2"),
+    "a number of twenty thousand digits": ("a.md", fronted("n: 0x" + "f" * 20_000), {}, Reason.BROKEN, "has too many digits"),
+    "a list of such numbers": ("a.md", fronted("n: [0x" + "f" * 20_000 + "]"), {}, Reason.BROKEN, "has too many digits"),
+    "a value that is not what its tag says": ("a.md", fronted('n: !!int ""'), {}, Reason.BROKEN, "does not fit its tag"),
+    "a time that is none": ("a.md", fronted("n: !!timestamp soon"), {}, Reason.BROKEN, "does not fit its tag"),
     "front matter that is no YAML": ("a.md", b"---\na: [1\nb: 2\n---\nx", {}, Reason.BROKEN, "not valid YAML at line 3"),
     "an impossible date": ("a.md", b"---\nd: 2024-02-31\n---\nx", {}, Reason.BROKEN, "front matter cannot be read"),
     "a text file called pdf": ("a.pdf", b"hello", {}, Reason.BROKEN, "does not start as a PDF"),
@@ -99,6 +123,17 @@ def test_refusals(case: tuple[str, bytes, dict[str, int], Reason, str]) -> None:
 
 
 @pytest.mark.parametrize(
+    "encoding", ["idna", "punycode", "undefined", "unicode_escape", "Raw-Unicode-Escape", "utf_7", "base64", "rot13"]
+)
+def test_what_is_no_encoding_of_text_is_refused_wherever_it_is_named(encoding: str) -> None:
+    page = f'<meta charset="{encoding}">'.encode() + rb"<p>\ud800 +2AA- a-b</p>"
+    for data, name, options in ((page, "a.html", ParseOptions()), (page, "a.txt", ParseOptions(encoding=encoding))):
+        with pytest.raises(ParseError, match="unknown encoding") as caught:
+            parse(data, name, options)
+        assert caught.value.reason is Reason.ENCODING
+
+
+@pytest.mark.parametrize(
     "page",
     [
         b"<div>" * 400 + b"<div></div>" * 30_000 + b"x", b"<li>x" * 30_000, b"<!--" * 500_000 + b"x-->y",
@@ -113,6 +148,21 @@ def test_html_takes_linear_time(page: bytes) -> None:
 def test_a_page_with_instructions_for_another_program_is_read_without_them() -> None:
     parsed = parse(b"<?xml version='1.0'?><p>one <?php echo 1 ?>two</p>", "a.html")
     assert parsed.documents[0].text == "one two"
+
+
+def test_a_pdf_title_that_is_no_text_is_left_out() -> None:
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf("Hello")))
+    writer.add_metadata({"/Author": "A"})
+    assert writer._info is not None
+    writer._info[NameObject("/Title")] = ByteStringObject(b"\xfe\xff\xd8\x00\x00a")
+    out = io.BytesIO()
+    writer.write(out)
+    assert parse(out.getvalue(), "a.pdf").documents == (ParsedDocument("Hello", {"author": "A"}, (0,)),)
+
+
+def test_blanks_of_a_pdf_page_take_linear_time() -> None:
+    blanks = " \t" * 100_000
+    assert clean(f"a{blanks}b{blanks}\nc") == f"a{blanks}b\nc"
 
 
 def test_a_line_of_megabytes_is_one_document() -> None:

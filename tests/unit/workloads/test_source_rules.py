@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gradatim.api.common import ClaimSource
 from gradatim.workloads.errors import WorkloadError
-from gradatim.workloads.sources.base import matches
+from gradatim.workloads.sources import globs
 from gradatim.workloads.sources.claim import list_claim
+from gradatim.workloads.sources.globs import matches
 from gradatim.workloads.sources.guard import check_url, is_public
 from gradatim.workloads.sources.http import path_of
-from gradatim.workloads.sources.hugging_face import choose
+from gradatim.workloads.sources.hugging_face import choose, front_matter
 
 
 @pytest.mark.parametrize(
@@ -31,10 +35,36 @@ from gradatim.workloads.sources.hugging_face import choose
         ("[!a]*.txt", "a1.txt", False),
         ("a.md", "axmd", False),
         ("(a|b)", "a", False),
+        ("[z-a].md", "b.md", False),
+        ("[^a].md", "b.md", True),
+        ("a[!b]c", "a/c", False),
+        ("*a*b*c", "xaxbxc", True),
+        ("*a*b*c", "xaxb/c", False),
+        ("**/a/**/b/**/c.md", "a/b/c.md", True),
+        ("**/a/**/b/**/c.md", "x/a/y/z/b/c.md", True),
+        ("**/a/**/b/**/c.md", "x/a/y/zb/c.md", False),
+        ("*/?*/[ab]*/**", "docs/x/ab/c/d.md", True),
+        ("a**b**c**", "a/b/c", True),
     ],
 )
 def test_globs(glob: str, path: str, *, expected: bool) -> None:
     assert matches(path, [glob]) is expected
+
+
+@pytest.mark.timeout(30)  # hundreds of globs, not one
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "b", "/", "?", "*", "**", "**/", "[ab]", "[!a]"]), max_size=8).map("".join),
+    st.text("ab/", max_size=12),
+)
+def test_a_glob_of_many_stars_means_what_its_regular_expression_means(glob: str, path: str) -> None:
+    pieces = globs._pieces(glob)
+    assert globs._walk(path, pieces) is (re.compile("".join(pieces)).fullmatch(path) is not None)
+
+
+@pytest.mark.parametrize("glob", ["**/a" * 30 + "x", "*a" * 40 + "*b", "a*" * 30 + "/**/" + "*a" * 20 + "x"])
+def test_no_glob_takes_longer_than_its_length_and_the_paths(glob: str) -> None:
+    assert not matches("a" * 200 + "/" + "a" * 55, [glob])
 
 
 @pytest.mark.parametrize(
@@ -116,8 +146,13 @@ HUB = [
          ["data/train-0.parquet", "data/train-1.parquet"]),
         ({"configs": [{"config_name": "x", "data_files": "de/*"}]}, "x", "train", ["de/train.jsonl"]),
         ({"configs": [{"config_name": "x", "data_files": "de/*"}]}, "default", "train", []),
+        ({"configs": [{"config_name": "x", "data_files": [{"split": "train", "path": path} for path in (7, None, [["de/*"]])]}]}, "x",
+         "train", []),
     ],
-    ids=["by name", "by folder", "another split", "a split that is not there", "by the card", "a card with one path", "no config"],
+    ids=[
+        "by name", "by folder", "another split", "a split that is not there", "by the card", "a card with one path", "no config",
+        "paths that are none",
+    ],
 )  # fmt: skip
 def test_the_data_files_of_a_config_and_split(
     card: dict[str, object], config: str, split: str, expected: list[str]
@@ -127,3 +162,26 @@ def test_the_data_files_of_a_config_and_split(
 
 def test_without_any_split_in_the_names_everything_is_train() -> None:
     assert choose(["a.jsonl", "b.csv", "run.py"], {}, "default", "train") == ["a.jsonl", "b.csv"]
+
+
+MULTIPLYING = "\n".join(["a0: &a0 {k: v}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 32))])
+
+CARDS = {
+    "values": ("---\nconfigs: [1]\n---\n# Card", {"configs": [1]}),
+    "other line ends and blanks": ("--- \r\n\r\na: 1\r\n---\t\r\n# Card", {"a": 1}),
+    "nothing after it": ("---\na: 1\n---", {"a": 1}),
+    "aliases, as PyYAML writes them": ("---\na: &id001 {k: v}\nb: *id001\n---\n", {"a": {"k": "v"}, "b": {"k": "v"}}),
+    "aliases that multiply": (f"---\n{MULTIPLYING}\n---\n", {}),
+    "a list": ("---\n- a\n---\n", {}),
+    "no YAML": ("---\na: [\n---\n", {}),
+    "a number that is none": ('---\na: !!int ""\n---\n', {}),
+    "nesting without end": (f"---\n{'[' * 5000}\n---\n", {}),
+    "lines without end": ("---" + "\n" * 200_000 + "x", {}),
+    "rules without end": ("---\n" + ("---" + " " * 50 + "x\n") * 5000, {}),
+    "no front matter": ("# Card\n---\na: 1\n---\n", {}),
+}
+
+
+@pytest.mark.parametrize(("card", "expected"), CARDS.values(), ids=CARDS.keys())
+def test_what_a_card_says(card: str, expected: dict[str, object]) -> None:
+    assert front_matter(card) == expected

@@ -20,6 +20,9 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name / "token").symlink_to("..data/token")
         if hosts is not None:
             (tmp_path / name / "hosts").write_text(hosts)
+    nothing = tmp_path / "nothing"
+    (nothing / "..2026").mkdir(parents=True)
+    (nothing / "..data").symlink_to("..2026")
     return tmp_path
 
 
@@ -31,12 +34,20 @@ def test_a_value_is_read_without_its_line_end(folder: Path) -> None:
     ("name", "key", "says"),
     [
         ("git-read", "password", "no key password"),
-        ("other", "token", "not mounted"),
+        ("other", "token", "is not mounted, or empty: create it in the Run's namespace.* needs the key hosts too"),
+        ("nothing", "token", "is not mounted, or empty: create it"),
         ("../store", "token", "not the name"),
         ("store", "../git-read/token", "cannot have a key"),
         ("store", "leak", "outside"),
     ],
-    ids=["a missing key", "a missing secret", "a parent as name", "a path as key", "a link to elsewhere"],
+    ids=[
+        "a missing key",
+        "a missing secret",
+        "a missing secret in a pod",
+        "a parent as name",
+        "a path as key",
+        "a link to elsewhere",
+    ],
 )
 def test_what_may_not_be_read_is_refused(folder: Path, name: str, key: str, says: str) -> None:
     (folder / "store" / "leak").symlink_to(folder / "git-read" / "..data" / "token")
@@ -47,9 +58,11 @@ def test_what_may_not_be_read_is_refused(folder: Path, name: str, key: str, says
 def test_a_secret_goes_only_to_the_hosts_it_names(folder: Path) -> None:
     secrets = SecretFolder(folder)
     assert secrets.read_for_host("git-read", "token", "git.example.com") == "s3cr3t"
-    with pytest.raises(SecretError, match=r"may not be sent to evil\.example"):
+    with pytest.raises(SecretError, match=r"may not be sent to evil\.example; add the host to its key hosts$"):
         secrets.read_for_host("git-read", "token", "evil.example")
-    with pytest.raises(SecretError, match="names no hosts"):
+    with pytest.raises(
+        SecretError, match="names no hosts; add the key hosts with the hosts it may be sent to, one a line"
+    ):
         secrets.read_for_host("store", "token", "git.example.com")
 
 
@@ -59,6 +72,7 @@ def test_a_secret_goes_only_to_the_hosts_it_names(folder: Path) -> None:
         ("example.com", "EXAMPLE.com", True),
         ("example.com", "example.com:8080", True),
         ("example.com:443", "example.com:8080", False),
+        ("example.com:443", "example.com", False),
         ("*.example.com", "a.example.com", True),
         ("*.example.com", "example.com", False),
         ("*.example.com", "badexample.com", False),
@@ -66,8 +80,8 @@ def test_a_secret_goes_only_to_the_hosts_it_names(folder: Path) -> None:
         ("[::1]:80", "[::1]:80", True),
     ],
     ids=[
-        "case does not matter", "no port allows all", "another port", "a subdomain", "the domain itself", "another domain",
-        "a longer name", "an IPv6 address",
+        "case does not matter", "no port allows all", "another port", "a default port is not written", "a subdomain",
+        "the domain itself", "another domain", "a longer name", "an IPv6 address",
     ],
 )  # fmt: skip
 def test_hosts_match(pattern: str, host: str, *, expected: bool) -> None:

@@ -7,20 +7,21 @@ them and knows nothing of Markdown.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+([^\n]*)$", re.MULTILINE)
-_TABLE_RULE = re.compile(
-    r"^[ \t]*(?:\|(?:[ \t]*:?-+:?[ \t]*\|)+|:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)+)[ \t]*$", re.MULTILINE
-)
+_TABLE_RULE = re.compile(r"^[ \t]*(?:\|(?:[ \t]*:?-+:?[ \t]*\|)+|:?-+:?(?:[ \t]*\|[ \t]*:?-+:?)+)[ \t]*$", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _LINE = re.compile(r"\n\s*")
 _LIST_ITEM = re.compile(r"(?:[-*+•]|\d{1,3}[.)])[ \t]")
-# Closing quotes and brackets follow the stop; ideographic stops (U+3002, U+FF01, U+FF1F) need no space after them.
+# Closing quotes and brackets follow the stop; ideographic stops (U+3002, U+FF01, U+FF1F) need no space after them. A run of stops is tried
+# at its first one only: what does not match there matches at none of the others.
 _STOP = re.compile(
-    r"""[.!?\u2026]+["'\u201d\u2019\u00bb)\]]*(\s+)|[\u3002\uff01\uff1f]+["'\u201d\u2019\u300d\u300f\uff09]*"""
+    r"""(?<![.!?\u2026])[.!?\u2026]+["'\u201d\u2019\u00bb)\]]*(\s+)|"""
+    r"""[\u3002\uff01\uff1f]+["'\u201d\u2019\u300d\u300f\uff09]*"""
 )
 _LAST_WORD = re.compile(r"([\w.]+)$")
 _ABBREVIATIONS = frozenset(
@@ -82,9 +83,11 @@ def tables(text: str) -> list[tuple[int, int]]:
 def blocks(text: str) -> list[tuple[int, int]]:
     """Spans that should stay whole, in order and disjoint: fenced code, and tables outside it."""
     code = fences(text)
+    starts = [start for start, _ in code]
     inside = list(code)
     for start, end in tables(text):
-        if not any(a < end and start < b for a, b in code):
+        before = bisect_left(starts, end)  # of the code that begins before the table ends, the last ends last
+        if not before or code[before - 1][1] <= start:
             inside.append((start, end))
     return sorted(inside)
 

@@ -1,7 +1,8 @@
 """Turns bytes into text and says how much of it could not be read.
 
 Called by the text, Markdown, HTML and csv parsers. Order: byte order mark, UTF-16 pattern of zero bytes, strict UTF-8, damaged UTF-8,
-then Windows-1252 as browsers read Latin-1. Binary files are refused rather than indexed as noise.
+then Windows-1252 as browsers read Latin-1. Binary files are refused rather than indexed as noise. `joined_pairs` is for text that came by
+another way: from escapes, or out of a PDF.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Python calls these text encodings too: escapes and spellings of other texts, which raise or give halves of surrogate pairs.
+_NO_TEXT = frozenset({"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
 _NEWLINES = re.compile(r"\r\n?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -41,11 +44,10 @@ def decode(data: bytes, name: str, options: ParseOptions) -> Decoded:
     encoding = options.encoding or detect(data)
     # A character the author wrote as U+FFFD was lost before us, but is just as unreadable: both count.
     try:
-        text = _cp1252(data) if encoding == "windows-1252" else data.decode(encoding, "replace")
-    except LookupError as error:
-        raise ParseError(
-            Reason.ENCODING, f"unknown encoding {encoding!r}; use a Python codec name", file=name
-        ) from error
+        text = _cp1252(data) if encoding == "windows-1252" else data.decode(_checked(encoding), "replace")
+    except (LookupError, ValueError) as error:  # a codec may raise UnicodeError whatever it is told to do about errors
+        message = f"unknown encoding {encoding!r}; use the Python codec name of a text encoding"
+        raise ParseError(Reason.ENCODING, message, file=name) from error
     ratio = text.count(REPLACEMENT) / len(text) if text else 0.0
     if ratio > options.max_replacement_ratio:
         message = f"{ratio:.1%} of the characters cannot be read as {encoding}; set the encoding or convert the file"
@@ -69,6 +71,18 @@ def detect(data: bytes) -> str:
         return "utf-8"
     except UnicodeDecodeError:
         return "utf-8" if _mostly_utf8(data[:SAMPLE]) else "windows-1252"
+
+
+def joined_pairs(text: str) -> str:
+    """Text whose surrogate pairs are single characters; half a pair, which no encoding can write, becomes U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _checked(encoding: str) -> str:
+    """The same name; raises LookupError where Python has no such codec, or none for text."""
+    if codecs.lookup(encoding).name.replace("_", "-") in _NO_TEXT:
+        raise LookupError(f"{encoding} is not an encoding of text")
+    return encoding
 
 
 def _utf16_without_mark(head: bytes) -> str:

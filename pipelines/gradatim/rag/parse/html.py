@@ -38,6 +38,22 @@ _CLOSING = {
 }
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
 HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
+# Detection tells these apart better than page authors do; and a page that says UTF-16 in letters of one byte is none.
+_DETECTED = frozenset(
+    {
+        "iso-8859-1",
+        "latin1",
+        "latin-1",
+        "windows-1252",
+        "utf-8",
+        "utf8",
+        "us-ascii",
+        "ascii",
+        "utf-16",
+        "utf-16le",
+        "utf-16be",
+    }
+)
 _META_CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{2,40})""", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\n\f\r]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -91,8 +107,8 @@ def _without_opaque(text: str) -> str:
 def _with_charset(data: bytes, declared: re.Match[bytes], options: ParseOptions) -> ParseOptions:
     """Options with the page's own encoding, unless the bytes contradict it: a mark or valid UTF-8 beats the declaration."""
     charset = declared.group(1).decode("ascii").lower()
-    if charset in {"iso-8859-1", "latin1", "latin-1", "windows-1252", "utf-8", "utf8", "us-ascii", "ascii"}:
-        return options  # detection tells these apart better than page authors do
+    if charset in _DETECTED:
+        return options
     if data[:2] in {b"\xff\xfe", b"\xfe\xff"} or data[:3] == b"\xef\xbb\xbf":
         return options
     return replace(options, encoding=charset)

@@ -17,6 +17,7 @@ from pypdf.errors import PyPdfError
 
 from gradatim.rag.model import MetadataValue
 from gradatim.rag.ocr import Ocr
+from gradatim.rag.parse.encoding import joined_pairs
 from gradatim.rag.parse.scan import PDFIUM, Scanned, ocr_metadata, recognise_pages
 from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason
 
@@ -26,7 +27,7 @@ _SECURITY_ERROR = 5  # FPDF_ERR_SECURITY
 # PDFium marks a hyphen at a line end, which the word does not have; NUL comes from fonts without a character map.
 _LINE_HYPHEN = re.compile("[\x02\ufffe\u00ad]\n?")
 _NEWLINES = re.compile(r"\r\n?")
-_TRAILING = re.compile(r"[ \t]+\n")
+_TRAILING = re.compile(r"(?<![ \t])[ \t]+\n")  # a run of blanks is tried once, not at each of them
 
 # What pypdf is known to raise on damaged files besides its own errors: it follows references before it checks their types.
 _PYPDF_ERRORS = (
@@ -105,10 +106,18 @@ def _read_with_pdfium(data: bytes, name: str, options: ParseOptions) -> tuple[li
                 pages.append(_pdfium_page(document, number, name))
                 size += len(pages[-1])
                 _check_size(size, name, number + 1, options)
-            info = document.get_metadata_dict(skip_empty=True)
+            info = {key.lower(): _pdfium_metadata(document, key) for key in ("Title", "Author")}
         finally:
             document.close()
-    return pages, {key.lower(): info[key] for key in ("Title", "Author") if info.get(key)}
+    return pages, {key: value for key, value in info.items() if value}
+
+
+def _pdfium_metadata(document: pypdfium2.PdfDocument, key: str) -> str:
+    """A value of the document's metadata; empty where there is none, or one that is no text."""
+    try:
+        return str(document.get_metadata_value(key))
+    except UnicodeDecodeError:
+        return ""
 
 
 def _pdfium_page(document: pypdfium2.PdfDocument, number: int, name: str) -> str:
@@ -138,7 +147,7 @@ def _read_with_pypdf(
         _check_pages(len(reader.pages), name, options)
         pages, size = [], 0
         for number, page in enumerate(reader.pages, 1):
-            pages.append(page.extract_text())
+            pages.append(joined_pairs(page.extract_text()))
             size += len(pages[-1])
             _check_size(size, name, number, options)
         title = reader.metadata.title if reader.metadata else None
@@ -149,7 +158,7 @@ def _read_with_pypdf(
         raise ParseError(
             Reason.BROKEN, f"cannot be read by PDFium ({why}) and pypdf finds no page; repair it", file=name
         )
-    return pages, {"title": title} if title else {}
+    return pages, {"title": joined_pairs(title)} if title else {}
 
 
 def _encrypted(name: str) -> ParseError:

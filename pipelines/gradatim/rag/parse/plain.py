@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import yaml
-
 from gradatim.rag.model import MetadataValue
-from gradatim.rag.parse.encoding import decode
+from gradatim.rag.parse.encoding import decode, joined_pairs
 from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason
+from gradatim.rag.plainyaml import YamlError, load
 
 MAX_FRONT_MATTER = 64 * 1024
+MAX_NUMBER_BITS = 4096  # YAML reads digits without end; Python writes some thousands of them
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
@@ -41,30 +41,42 @@ def split_front_matter(text: str, name: str) -> tuple[dict[str, MetadataValue], 
         return {}, text
     block = match.group(1) or ""
     try:
-        loaded = yaml.safe_load(block)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 2}" if mark is not None else ""
-        raise ParseError(
-            Reason.BROKEN, f"front matter is not valid YAML{line}; correct it or remove it", file=name
-        ) from error
-    except (RecursionError, ValueError) as error:  # deep nesting, or a date such as 2024-02-31
-        raise ParseError(
-            Reason.BROKEN, f"front matter cannot be read: {error}; correct it or remove it", file=name
-        ) from error
-    if not isinstance(loaded, Mapping):
-        return {}, text
-    return flatten(loaded), text[match.end() :]
+        loaded = load(block)
+        if not isinstance(loaded, Mapping):
+            return {}, text
+        return flatten(loaded), text[match.end() :]
+    except YamlError as error:
+        line = "" if error.line is None else f" at line {error.line + 1}"  # the block begins after the first line
+        message = f"front matter {error}{line}; correct it or remove it"
+        raise ParseError(Reason.BROKEN, message, file=name) from error
 
 
 def flatten(values: Mapping[object, object]) -> dict[str, MetadataValue]:
-    """Scalars and lists of scalars as metadata; dates become ISO strings. Nested mappings are left out."""
+    """Scalars and lists of scalars as metadata; dates become ISO strings. Nested mappings are left out.
+
+    Raises YamlError for a number that is too long to be written anywhere.
+    """
     flat: dict[str, MetadataValue] = {}
     for key, value in values.items():
-        if isinstance(value, bool | int | float | str):
-            flat[str(key)] = value
+        name = _written(key)
+        if isinstance(value, bool | float):
+            flat[name] = value
+        elif isinstance(value, int):
+            flat[name] = _bounded(value)
+        elif isinstance(value, str):
+            flat[name] = joined_pairs(value)
         elif hasattr(value, "isoformat"):
-            flat[str(key)] = str(value.isoformat())
+            flat[name] = str(value.isoformat())
         elif isinstance(value, list) and all(isinstance(item, bool | int | float | str) for item in value):
-            flat[str(key)] = tuple(str(item) for item in value)
+            flat[name] = tuple(_written(item) for item in value)
     return flat
+
+
+def _written(value: object) -> str:
+    return joined_pairs(str(_bounded(value) if isinstance(value, int) else value))
+
+
+def _bounded(value: int) -> int:
+    if value.bit_length() > MAX_NUMBER_BITS:
+        raise YamlError("cannot be read: a number has too many digits")
+    return value

@@ -45,6 +45,11 @@ class Build:
         """Return the path of a checkpoint of this Run; without a name, of all of them."""
         return f"{self.ctx.config.run_path}/checkpoints/{name}".rstrip("/")
 
+    def drop_checkpoints(self) -> None:
+        """Delete the checkpoints of this Run, unless another process has taken it over and continues from them."""
+        if self.ctx.is_latest():
+            self.ctx.store.delete(self.checkpoint(""))
+
     def write_table(self, path: str, table: pa.Table) -> None:
         """Write a checkpoint; it appears whole or not at all."""
         with parquet_writer(self.ctx.store, path, table.schema) as write:

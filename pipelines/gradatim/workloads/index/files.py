@@ -97,13 +97,13 @@ def _metadata_problem(document: Document, settings: IndexSettings) -> tuple[str,
 
 
 def _rejected(file: FileContent, document: Document, reason: str, message: str) -> Rejection:
-    where = {"row": document.row, "document": document.id}
-    return Rejection(document.source, document.uri, "parse", reason, message, file=file.key, **where)
+    found = Rejection(document.source, document.uri, "parse", reason, message, file=file.key)
+    return replace(found, row=document.row, document=document.id)
 
 
 def _refusal(file: FileContent, error: ParseError) -> Rejection:
-    where = {"page": error.page, "row": error.row}
-    return Rejection(file.source, file.path, "parse", error.reason.value, error.detail, file=file.key, **where)
+    found = Rejection(file.source, file.path, "parse", error.reason.value, error.detail, file=file.key)
+    return replace(found, page=error.page, row=error.row)
 
 
 def _parquet(file: FileContent, options: ParseOptions) -> tuple[tuple[Document, ...], tuple[ParseError, ...]]:

@@ -63,7 +63,7 @@ def build_index(ctx: RunContext) -> RunResult:
         build = Build(ctx, spec, settings, models, digests, previous, adopted, executor)
         made = make_artifact(build, resolved)
         collection, metrics = serve_artifact(build, made, address, questions)
-        ctx.store.delete(build.checkpoint(""))
+        build.drop_checkpoints()
         return ctx.result(
             "Succeeded",
             message=f"{made.chunked.chunks} chunks of {made.chunked.documents} documents in {collection}{_lent(made)}",

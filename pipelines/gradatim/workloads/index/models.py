@@ -30,6 +30,7 @@ from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.index.settings import IndexSettings
 from gradatim.workloads.index.weights import ModelAt
 from gradatim.workloads.sources.access import hub_address, s3_keys
+from gradatim.workloads.sources.gateway import Gateway
 from gradatim.workloads.sources.guard import check_url
 from gradatim.workloads.sources.s3 import AMAZON
 from gradatim.workloads.store import s3_filesystem
@@ -141,11 +142,13 @@ def _access(ctx: RunContext, model: ModelRef, field: str, scheme: str) -> Access
                 f"{field}: the uri of an s3 model holds more than bucket and path; use endpoint, region and secretRef"
             )
             raise WorkloadError(Failure.USER, Reason.INVALID_SPEC, text)
-        host = AMAZON
+        host, proxy = AMAZON, None
+        private = ctx.config.limits.allow_private_networks
         if model.endpoint:
-            host = check_url(field, model.endpoint, allow_private=ctx.config.limits.allow_private_networks).authority
+            host = check_url(field, model.endpoint, allow_private=private).authority
+            proxy = None if private else Gateway(field, model.endpoint).proxy
         keys = s3_keys(ctx, model.secret_ref, host)
-        return Access(store=s3_filesystem(model.endpoint, model.region, keys, anonymous=not keys.access))
+        return Access(store=s3_filesystem(model.endpoint, model.region, keys, anonymous=not keys.access, proxy=proxy))
     if scheme == "hf":
         hub, host = hub_address()
         token = "" if model.secret_ref is None else ctx.secret(model.secret_ref.name, "token", host)

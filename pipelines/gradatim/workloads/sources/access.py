@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self
 
 from gradatim.api.common import GitSource, HttpSource, HuggingFaceSource, S3Source, SecretRef, Source
 from gradatim.api.reasons import Reason
@@ -22,7 +22,15 @@ from gradatim.api.run import canonical_digest
 from gradatim.api.runstatus import Failure
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.errors import NotFound, WorkloadError
-from gradatim.workloads.sources.base import Listing, Skipped, SourceFile, listing, not_allowed, unreachable
+from gradatim.workloads.sources.base import (
+    Listing,
+    Skipped,
+    SourceFile,
+    listing,
+    not_allowed,
+    stream_of_store,
+    unreachable,
+)
 from gradatim.workloads.sources.claim import list_claim
 from gradatim.workloads.sources.dataset_ref import list_dataset
 from gradatim.workloads.sources.guard import check_url
@@ -174,7 +182,7 @@ class Sources:
         kept = self._download_path(sha256)
 
         def opened() -> BinaryIO:
-            return cast("BinaryIO", self._ctx.store.open_input(kept))
+            return stream_of_store(self._ctx.store.open_input(kept))
 
         try:
             size = self._ctx.store.size(kept)
@@ -204,7 +212,8 @@ class Sources:
         if spec.endpoint:
             host = check_url(name, spec.endpoint, allow_private=self._limits.allow_private_networks).authority
         keys = s3_keys(self._ctx, spec.secret_ref, host)
-        return list_s3(name, spec, keys, self._limits.max_document_bytes)
+        private = self._limits.allow_private_networks
+        return list_s3(name, spec, keys, self._limits.max_document_bytes, allow_private=private)
 
     def _hub(self, name: str, spec: HuggingFaceSource) -> Listing:
         from gradatim.workloads.sources.hugging_face import HubAccess, list_hub

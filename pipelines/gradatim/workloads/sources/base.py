@@ -1,4 +1,4 @@
-"""What a source yields: files with a location, a version and a bounded way to read them; and the globs that choose them.
+"""What a source yields: files with a location, a version and a bounded way to read them.
 
 Made by the modules of this package, read by the table readers and the index workload. Content is read only through `SourceFile`, which
 enforces the limits of the profile.
@@ -7,11 +7,11 @@ enforces the limits of the profile.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import BinaryIO
+from typing import BinaryIO, cast
+
+import pyarrow as pa
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure
@@ -113,41 +113,11 @@ def hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
 
 
-def matches(path: str, globs: Iterable[str]) -> bool:
-    """Tell whether a relative path matches one of the globs: `*` within a folder, `**` across folders, `?`, `[...]`."""
-    return any(_pattern(glob).fullmatch(path) is not None for glob in globs)
-
-
-@lru_cache(maxsize=256)
-def _pattern(glob: str) -> re.Pattern[str]:
-    out, rest = [], glob.removeprefix("./").removeprefix("/")
-    while rest:
-        if rest.startswith("**/"):
-            out.append("(?:.*/)?")
-            rest = rest[3:]
-        elif rest.startswith("**"):
-            out.append(".*")
-            rest = rest[2:]
-        else:
-            piece, rest = _piece(rest)
-            out.append(piece)
-    return re.compile("".join(out), re.DOTALL)
-
-
-def _piece(rest: str) -> tuple[str, str]:
-    head, tail = rest[0], rest[1:]
-    if head == "*":
-        return "[^/]*", tail
-    if head == "?":
-        return "[^/]", tail
-    end = tail.find("]", 1) if head == "[" else -1
-    if end > 0:
-        body = tail[:end].replace("\\", "\\\\").replace("[", "\\[")
-        body = "^/" + body[1:] if body.startswith("!") else body
-        return f"[{body}]", tail[end + 1 :]
-    return re.escape(head), tail
-
-
 def stream_of(data: bytes) -> BinaryIO:
     """Return bytes as a stream."""
     return io.BytesIO(data)
+
+
+def stream_of_store(file: pa.NativeFile) -> BinaryIO:
+    """Return a file of a store as a stream that reads lines: Arrow's own does not."""
+    return io.BufferedReader(cast("io.RawIOBase", file), READ_BYTES)

@@ -27,12 +27,12 @@ from gradatim.workloads.sources.base import (
     SourceFile,
     hidden,
     listing,
-    matches,
     not_allowed,
     refused,
     stream_of,
     unreachable,
 )
+from gradatim.workloads.sources.globs import matches
 from gradatim.workloads.sources.guard import Endpoint
 
 FETCH_SECONDS = 1800

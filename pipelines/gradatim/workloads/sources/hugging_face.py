@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-import yaml
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -26,11 +25,15 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 
 from gradatim.api.common import HuggingFaceSource
+from gradatim.rag.plainyaml import YamlError, load
 from gradatim.workloads.errors import WorkloadError
-from gradatim.workloads.sources.base import Listing, SourceFile, listing, matches, refused, unreachable
+from gradatim.workloads.sources.base import Listing, SourceFile, listing, refused, unreachable
+from gradatim.workloads.sources.globs import matches
 
 DATA_SUFFIXES = frozenset({".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt"})
 MAX_CARD_BYTES = 1 << 20
+# White space ends with its line: over several lines it would be tried once for each of them.
+_FRONT_MATTER = re.compile(r"---[^\S\n]*\n(.*?)\n---[^\S\n]*(\n|$)", re.DOTALL)
 _HTTP_ERRORS: tuple[type[Exception], ...] = tuple(
     base for base in HfHubHTTPError.__mro__ if issubclass(base, Exception) and base not in {Exception, OSError}
 )
@@ -109,7 +112,7 @@ def _declared(declared: list[Any], config: str, split: str) -> list[str]:
                 patterns += [item] if split == "train" else []
             elif isinstance(item, dict) and item.get("split") == split:
                 path = item.get("path", [])
-                patterns += [path] if isinstance(path, str) else [str(each) for each in path]
+                patterns += [each for each in (path if isinstance(path, list) else [path]) if isinstance(each, str)]
         return patterns
     return []
 
@@ -121,14 +124,19 @@ def _carries(path: str, words: Iterable[str]) -> bool:
 
 def _card(spec: HuggingFaceSource, access: HubAccess) -> dict[str, Any]:
     text = Path(_fetch(spec, access, "README.md")).read_bytes()[:MAX_CARD_BYTES].decode("utf-8", "replace")
-    found = re.match(r"^---\s*\n(.*?)\n---\s*(\n|$)", text, re.DOTALL)
+    return front_matter(text)
+
+
+def front_matter(card: str) -> dict[str, Any]:
+    """Return what a card says to machines; empty where that cannot be read."""
+    found = _FRONT_MATTER.match(card)
     if not found:
         return {}
     try:
-        card = yaml.safe_load(found.group(1))
-    except yaml.YAMLError:
+        values = load(found.group(1))
+    except YamlError:
         return {}
-    return card if isinstance(card, dict) else {}
+    return values if isinstance(values, dict) else {}
 
 
 def _fetch(spec: HuggingFaceSource, access: HubAccess, path: str) -> str:

@@ -1,7 +1,7 @@
 """Objects below a prefix of an S3-compatible store: the `s3` source.
 
 Without a secretRef requests are anonymous: the machine's own identity is never lent to a user's address. A custom endpoint is checked like
-any other address before the first request.
+any other address before the first request, and reached through a `Gateway` where the profile allows no private networks.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO
 
 from pyarrow import fs
 
 from gradatim.api.common import S3Source
+from gradatim.api.reasons import Reason
+from gradatim.api.runstatus import Failure
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.sources.base import Listing, SourceFile, hidden, listing, refused, unreachable
+from gradatim.workloads.sources.gateway import Gateway
 from gradatim.workloads.store import S3Keys, s3_filesystem
 
 AMAZON = "s3.amazonaws.com"
@@ -28,10 +31,12 @@ HEAD_REFUSED = re.compile(r"HTTP status 400\) during Head")
 _MISSING = ("NO_SUCH_BUCKET", "NoSuchBucket", "does not exist")
 
 
-def list_s3(source: str, spec: S3Source, keys: S3Keys, limit: int) -> Listing:
+def list_s3(source: str, spec: S3Source, keys: S3Keys, limit: int, *, allow_private: bool) -> Listing:
     """List the objects below the prefix; a prefix that names one object lists just that."""
     bucket_path = spec.uri.removeprefix("s3://").rstrip("/")
-    filesystem = s3_filesystem(spec.endpoint, spec.region, keys, anonymous=not keys.access)
+    gateway = None if allow_private or not spec.endpoint else Gateway(source, spec.endpoint)
+    proxy = None if gateway is None else gateway.proxy
+    filesystem = s3_filesystem(spec.endpoint, spec.region, keys, anonymous=not keys.access, proxy=proxy)
     try:
         top = filesystem.get_file_info(bucket_path)
         if top.type == fs.FileType.File:
@@ -42,31 +47,67 @@ def list_s3(source: str, spec: S3Source, keys: S3Keys, limit: int) -> Listing:
     except (FileNotFoundError, NotADirectoryError):
         infos, base = [], bucket_path
     except OSError as error:
-        raise _mapped(source, spec.uri, error) from error
+        raise _mapped(source, spec.uri, error, gateway) from error
     files = []
     for info in infos:
         path = info.path.removeprefix(base + "/")
         if info.type == fs.FileType.File and not hidden(path):
             version = f"stat:{info.size}:{info.mtime_ns}"
-            files.append(SourceFile(source, path, info.size, version, limit, _opener(source, filesystem, info.path)))
+            files.append(
+                SourceFile(source, path, info.size, version, limit, _opener(source, filesystem, info.path, gateway))
+            )
     return listing(source, files)
 
 
 BUFFER_BYTES = 1 << 20
 
 
-def _opener(source: str, filesystem: fs.FileSystem, path: str) -> Callable[[], BinaryIO]:
+def _opener(source: str, filesystem: fs.FileSystem, path: str, gateway: Gateway | None) -> Callable[[], BinaryIO]:
+    def failed(error: OSError) -> WorkloadError:
+        return _mapped(source, f"s3://{path}", error, gateway)
+
     def opened() -> BinaryIO:
         try:
             # Arrow's own file reads no lines.
-            return io.BufferedReader(cast("io.RawIOBase", filesystem.open_input_file(path)), BUFFER_BYTES)
+            return io.BufferedReader(_Object(filesystem.open_input_file(path), failed), BUFFER_BYTES)
         except OSError as error:
-            raise _mapped(source, f"s3://{path}", error) from error
+            raise failed(error) from error
 
     return opened
 
 
-def _mapped(source: str, uri: str, error: OSError) -> WorkloadError:
+class _Object(io.RawIOBase):
+    """An object of the store whose failures are the source's, whenever they come."""
+
+    def __init__(self, file: Any, failed: Callable[[OSError], WorkloadError]) -> None:
+        self._file, self._failed = file, failed
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return int(self._file.readinto(buffer))
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _mapped(source: str, uri: str, error: OSError, gateway: Gateway | None) -> WorkloadError:
+    if gateway is not None and gateway.refused:
+        return WorkloadError(Failure.USER, Reason.SOURCE_NOT_ALLOWED, gateway.refused)
     text = str(error)
     if any(mark in text for mark in _DENIED):
         expired = ": the session token has expired" if "ExpiredToken" in text else ""
