@@ -526,6 +526,12 @@ WRITTEN: tuple[Case, ...] = (
         },
     ),
     Case(
+        "a region is a name and no part of an address",
+        "RAGIndex",
+        {"embedding.model": {"uri": "s3://models/minilm", "region": "eu.example.com#"}},
+        "spec.embedding.model.region",
+    ),
+    Case(
         "the endpoint of a model is an address",
         "RAGIndex",
         {"embedding.model": {"uri": "s3://models/minilm", "endpoint": "s3.example.com"}},

@@ -138,7 +138,7 @@ def _status(component: Component, state: PlatformState, layout: Layout) -> Compo
     if record is None:
         return ComponentStatus(component, "stopped", "", None, "", "", 0, log)
     address = _addresses(state)[component] if state.ports else ""
-    process = processes.find(processes.Started(record.pid, record.created), layout.root)
+    process = processes.find(record.started, layout.root)
     if process is None:
         return ComponentStatus(component, "dead", f"ended; see {log}", None, record.version, address, 0, log)
     answer = health.probe(component, state)

@@ -1,8 +1,9 @@
 """Start, recognise and end processes. The only module that touches them.
 
-A process counts as ours by a mark in its environment that names the state folder, by its id together with its start time, or as a member
-of a session that one of these leads: ids are re-used, state files get lost, and some programs overwrite the memory that holds their
-mark. Nothing is ever ended by name.
+A process counts as ours by a mark in its environment that names the state folder, by its id together with its start time, as a descendant
+of one of these, or as a member of a session that one of these leads: ids are re-used, state files get lost, and some programs overwrite the
+memory that holds their mark. Once the leader of a session is gone its number may be another's, so there each member has to show that it is
+ours. Nothing is ever ended by name.
 """
 
 from __future__ import annotations
@@ -51,10 +52,11 @@ class Launch:
 
 @dataclass(frozen=True)
 class Started:
-    """A process, told from every other that has or had its id."""
+    """A process, told from every other that has or had its id. `space` names where the id means it: the boot and the pid namespace."""
 
     pid: int
     created: float
+    space: str = ""
 
 
 def start(launch: Launch, state_dir: Path) -> Started:
@@ -75,9 +77,26 @@ def start(launch: Launch, state_dir: Path) -> Started:
         )  # fmt: skip
     _children[child.pid] = child
     try:
-        return Started(child.pid, psutil.Process(child.pid).create_time())
+        return Started(child.pid, psutil.Process(child.pid).create_time(), _space())
     except psutil.NoSuchProcess:
-        return Started(child.pid, 0.0)
+        return Started(child.pid, 0.0, _space())
+
+
+def _space() -> str:
+    """Return what tells this boot and this pid namespace from others; empty where the system does not say."""
+    known = []
+    with contextlib.suppress(OSError):
+        known.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    with contextlib.suppress(OSError):
+        known.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(known)
+
+
+def _of_here(started: Started) -> bool:
+    """Return whether the id was given in this boot and pid namespace. A record of an earlier release leaves only its time to go by."""
+    if started.space:
+        return started.space == _space()
+    return started.created >= psutil.boot_time() - _CLOCK_TOLERANCE
 
 
 def keep_data(launch: Launch) -> None:
@@ -91,7 +110,9 @@ def _kept(data: Path) -> Path:
 
 
 def find(started: Started, state_dir: Path) -> psutil.Process | None:
-    """Return the process if it still runs: same id, same start time, our mark, not a zombie."""
+    """Return the process if it still runs: same id in the same place, same start time, our mark, not a zombie."""
+    if not _of_here(started):
+        return None
     if (child := _children.get(started.pid)) is not None and child.poll() is not None:
         _children.pop(started.pid, None)
     try:
@@ -109,7 +130,7 @@ def find(started: Started, state_dir: Path) -> psutil.Process | None:
 
 def marked(state_dir: Path, component: str | None = None) -> list[psutil.Process]:
     """Return every running process of a state folder, or of one component of it."""
-    return _family(_marked(state_dir, component), set())
+    return _family(_marked(state_dir, component), _NO_SESSIONS, state_dir)
 
 
 def _marked(state_dir: Path, component: str | None) -> list[psutil.Process]:
@@ -123,15 +144,32 @@ def _marked(state_dir: Path, component: str | None) -> list[psutil.Process]:
     return found
 
 
-def _family(roots: Iterable[psutil.Process], sessions: set[int]) -> list[psutil.Process]:
-    """Return the processes, their descendants, and everything in their sessions; never the caller."""
+def _family(roots: Iterable[psutil.Process], recorded: _Sessions, state_dir: Path) -> list[psutil.Process]:
+    """Return the processes, their descendants, and those in their sessions that are ours; never the caller."""
     result = {process.pid: process for process in with_children(roots)}
-    led = sessions | {sid for pid in result if (sid := _session(pid)) is not None}
+    theirs = _sessions_of(result)
+    held = recorded.held | (theirs & result.keys())
+    orphaned = {sid for sid in (recorded.orphaned | theirs) - held if not psutil.pid_exists(sid)}
     for process in psutil.process_iter():
-        if process.pid not in result and _session(process.pid) in led:
+        if process.pid in result:
+            continue
+        sid = _session(process.pid)
+        if sid in held or (sid in orphaned and _shows_its_platform(process, state_dir)):
             result[process.pid] = process
     result.pop(os.getpid(), None)
     return [process for process in result.values() if _is_alive(process)]
+
+
+def _shows_its_platform(process: psutil.Process, state_dir: Path) -> bool:
+    """Return whether a process of this user carries our mark, or has overwritten it and works in the state folder, where we started it."""
+    try:
+        if process.uids().real != os.getuid():
+            return False
+        if env := process.environ():
+            return env.get(MARK_STATE) == str(state_dir)
+        return Path(process.cwd()).is_relative_to(state_dir)
+    except (psutil.Error, OSError):
+        return False
 
 
 def _session(pid: int) -> int | None:
@@ -141,15 +179,44 @@ def _session(pid: int) -> int | None:
         return None
 
 
-def _own_session(started: Started | None, state_dir: Path) -> set[int]:
-    """Return the session that a recorded process led, also after its end: a kernel re-uses no id that still names a session."""
-    if started is None or started.created < psutil.boot_time() - _CLOCK_TOLERANCE:
-        return set()
-    if find(started, state_dir) is None and psutil.pid_exists(started.pid):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if psutil.Process(started.pid).status() != psutil.STATUS_ZOMBIE:
-                return set()
-    return {started.pid}
+def _sessions_of(pids: Iterable[int]) -> set[int]:
+    return {sid for pid in pids if (sid := _session(pid)) is not None}
+
+
+@dataclass(frozen=True)
+class _Sessions:
+    """Sessions that a recorded process led.
+
+    Of one that is `held` everything is ours: its leader, or somebody known to be in it, keeps the kernel from giving its number away. The
+    number of one that is `orphaned` may have been given to others, and be without a leader again.
+    """
+
+    held: frozenset[int] = frozenset()
+    orphaned: frozenset[int] = frozenset()
+
+    def while_taken_by(self, known: Iterable[psutil.Process]) -> _Sessions:
+        """Return them as they are now, given who of them still runs."""
+        taken = _sessions_of(process.pid for process in known)
+        return _Sessions(self.held & taken, self.orphaned | (self.held - taken))
+
+
+_NO_SESSIONS = _Sessions()
+
+
+def _led_by(started: Started | None, state_dir: Path) -> _Sessions:
+    """Return the session of a recorded process. To be asked before `find`, which collects a leader that has ended."""
+    if started is None or not _of_here(started):
+        return _NO_SESSIONS
+    number = frozenset({started.pid})
+    try:
+        leader = psutil.Process(started.pid)
+        same = abs(leader.create_time() - started.created) <= _CLOCK_TOLERANCE
+        ended = leader.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return _Sessions(orphaned=number)
+    except psutil.Error:
+        return _NO_SESSIONS
+    return _Sessions(held=number) if same and (ended or find(started, state_dir) is not None) else _NO_SESSIONS
 
 
 def marked_states() -> set[Path]:
@@ -183,32 +250,39 @@ def resident_bytes(process: psutil.Process) -> int:
 
 def stop(started: Started | None, state_dir: Path, component: str, grace: float) -> None:
     """End one component: ask its main process, wait up to `grace` seconds, then end whatever of it is left."""
-    session = _own_session(started, state_dir)
+    sessions = _led_by(started, state_dir)
     main = find(started, state_dir) if started else None
-    everything = _family([*_marked(state_dir, component), *([main] if main else [])], session)
-    if main is not None:
-        _signal([main], kill=False)
-        _wait([main], grace)
+    everything = _family([*_marked(state_dir, component), *([main] if main else [])], sessions, state_dir)
+    refused = _end([main] if main else [], grace, kill=False)
     # Asked first, so that a job's driver may still write its last checkpoint.
-    rest = [process for process in everything if _is_alive(process)]
-    _signal(rest, kill=False)
-    _wait(rest, min(grace, 2.0))
-    while rest := _family([*filter(_is_alive, everything), *_marked(state_dir, component)], session):
-        _signal(rest, kill=True)
-        _wait(rest, 5.0)
+    refused |= _end([p for p in everything if p not in refused and _is_alive(p)], min(grace, 2.0), kill=False)
+    while True:
+        known = [process for process in everything if _is_alive(process)]
+        left = _family([*known, *_marked(state_dir, component)], sessions.while_taken_by(known), state_dir)
+        if not (rest := [process for process in left if process not in refused]):
+            break
+        refused |= _end(rest, 5.0, kill=True)
     _collect()
 
 
-def _signal(processes: Iterable[psutil.Process], *, kill: bool) -> None:
+def _end(processes: list[psutil.Process], seconds: float, *, kill: bool) -> set[psutil.Process]:
+    """Ask or force processes to end and wait for them; return those that the system does not let us end."""
+    refused: set[psutil.Process] = set()
     for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        try:
             (process.kill if kill else process.terminate)()
+        except psutil.NoSuchProcess:
+            continue
+        except psutil.AccessDenied:
+            refused.add(process)
+    _wait([process for process in processes if process not in refused], seconds)
+    return refused
 
 
 def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return False
 
 

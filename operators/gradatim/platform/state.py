@@ -20,19 +20,30 @@ from gradatim.platform.components import Component
 from gradatim.platform.dirs import Layout
 from gradatim.platform.errors import StateError
 from gradatim.platform.files import private_dir, write_atomic
+from gradatim.platform.processes import Started
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Record:
-    """One started component. `created` is the process's start time in seconds since the epoch, against re-used process ids."""
+    """One started component.
+
+    Against re-used process ids `created` is the process's start time in seconds since the epoch, and `space` names the boot and the pid
+    namespace; empty in records of earlier releases.
+    """
 
     pid: int
     created: float
     argv: tuple[str, ...]
     version: str
     log: str
+    space: str = ""
+
+    @property
+    def started(self) -> Started:
+        """The process that was started."""
+        return Started(self.pid, self.created, self.space)
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,12 @@ def parse(text: str, root: Path) -> PlatformState:
         raise ValueError(f"unknown format {content['format']}")
     records = {
         Component(name): Record(
-            int(r["pid"]), float(r["created"]), tuple(map(str, r["argv"])), str(r["version"]), str(r["log"])
+            int(r["pid"]),
+            float(r["created"]),
+            tuple(map(str, r["argv"])),
+            str(r["version"]),
+            str(r["log"]),
+            str(r.get("space", "")),
         )
         for name, r in content["components"].items()
     }

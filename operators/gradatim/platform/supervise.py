@@ -85,15 +85,14 @@ class Supervisor:
 
     def _start(self, launch: Launch) -> None:
         started = processes.start(launch, self.state_dir)
-        record = Record(started.pid, started.created, launch.argv, launch.version, str(launch.log))
+        record = Record(started.pid, started.created, launch.argv, launch.version, str(launch.log), started.space)
         self.file.record(launch.component, record)
         self._await(launch, started)
 
     def clear(self, component: str) -> None:
         """End whatever runs of a component and forget it."""
         record = self.file.recorded(component)
-        started = processes.Started(record.pid, record.created) if record else None
-        processes.stop(started, self.state_dir, component, GRACE_SECONDS)
+        processes.stop(record.started if record else None, self.state_dir, component, GRACE_SECONDS)
         if record:
             self.file.record(component, None)
 
@@ -101,9 +100,8 @@ class Supervisor:
         record = self.file.recorded(launch.component)
         if record is None or (record.argv, record.version) != (launch.argv, launch.version):
             return False
-        started = processes.Started(record.pid, record.created)
         deadline = time.monotonic() + _SETTLE_SECONDS
-        while processes.find(started, self.state_dir) is not None and not self.cancelled.is_set():
+        while processes.find(record.started, self.state_dir) is not None and not self.cancelled.is_set():
             if self.probe(launch.component).ok:
                 return True
             if time.monotonic() > deadline:

@@ -127,6 +127,8 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME
 FieldName = Annotated[str, Field(min_length=1, max_length=63, pattern=FIELD)]
 Uid = Annotated[str, Field(min_length=36, max_length=36, pattern=UID)]
 Short = Annotated[str, Field(max_length=253)]
+# Clients of S3 make it a part of a host's name.
+Region = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9_-]+$")]
 Text = Annotated[str, Field(max_length=1024)]
 Uri = Annotated[str, Field(min_length=1, max_length=2048)]
 Address = Annotated[str, Field(max_length=1024, pattern=r"^https?://[!-?A-~]+$")]

@@ -20,6 +20,7 @@ from gradatim.api.base import (
     Fraction,
     Name,
     ObjectName,
+    Region,
     Seconds,
     nested_deeper,
     odd,
@@ -89,7 +90,7 @@ class ModelRef(ApiModel):
     endpoint: Address | None = Field(
         default=None, description="Address of the store of an s3 uri; absent means Amazon S3."
     )
-    region: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Region of the bucket.")
+    region: Region | None = Field(default=None, description="Region of the bucket.")
     secret_ref: SecretRef | None = Field(
         default=None, description="Keys `access-key-id` and `secret-access-key` for s3, `token` for hf."
     )

@@ -20,6 +20,7 @@ from gradatim.api.base import (
     Flag,
     ObjectName,
     ReadModel,
+    Region,
     Short,
     Timestamp,
     rules,
@@ -110,7 +111,7 @@ class ArtifactStore(ApiModel):
     endpoint: Address | None = Field(
         default=None, description="Address of an S3-compatible store; absent means Amazon S3. Immutable."
     )
-    region: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Region of the bucket.")
+    region: Region | None = Field(default=None, description="Region of the bucket.")
     operator_secret_name: ObjectName | None = Field(
         default=None,
         description="Secret in the operator's namespace; keys `access-key-id` and `secret-access-key`.",

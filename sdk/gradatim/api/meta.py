@@ -22,8 +22,6 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_KIND = f"{GROUP}/kind"
 LABEL_OWNER = f"{GROUP}/owner"
 LABEL_RUN = f"{GROUP}/run"
-LABEL_ALLOW_SECRET = f"{GROUP}/allow-use"
-ANNOTATION_SECRET_HOSTS = f"{GROUP}/hosts"
 ANNOTATION_REQUESTED_AT = f"{GROUP}/requested-at"
 
 

@@ -177,12 +177,9 @@ def is_sealed(config: RunConfig) -> bool:
     return config.digest in {config_digest(config), document_digest(given(config))}
 
 
-def attempt_json(config: RunConfig, number: int) -> str:
-    """Return what an attempt is handed: the inputs as they were frozen, with its number."""
-    attempt = config.model_copy(update={"attempt": number})
-    if document_digest(document := given(attempt)) == config.digest:
-        return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-    return attempt.model_dump_json(by_alias=True, exclude_none=True)
+def attempt_json(document: Mapping[str, Any], number: int) -> str:
+    """Return what an attempt is handed: the inputs in the JSON form in which they were frozen, by whatever release, with its number."""
+    return json.dumps({**document, "attempt": number}, separators=(",", ":"), ensure_ascii=False)
 
 
 def packed(config_json: str, limit: int) -> str:

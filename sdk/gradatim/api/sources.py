@@ -19,6 +19,7 @@ from gradatim.api.base import (
     ApiModel,
     Name,
     ObjectName,
+    Region,
     Short,
     odd,
     rules,
@@ -26,9 +27,11 @@ from gradatim.api.base import (
 
 
 class SecretRef(ApiModel):
-    """A Secret of this namespace, used by the workload only where its `gradatim.dev/hosts` allows."""
+    """A Secret of this namespace, sent by the workload only to the hosts in its key `hosts`."""
 
-    name: ObjectName = Field(description="Name of the Secret.")
+    name: ObjectName = Field(
+        description="Name of the Secret; its key `hosts` lists where it may be sent, one host a line."
+    )
 
 
 class DatasetRef(ApiModel):
@@ -85,7 +88,7 @@ class S3Source(ApiModel):
         description="s3://bucket/prefix/."
     )
     endpoint: Address | None = Field(default=None, description="Address of the store; absent means Amazon S3.")
-    region: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Region of the bucket.")
+    region: Region | None = Field(default=None, description="Region of the bucket.")
     secret_ref: SecretRef | None = Field(default=None, description="Keys `access-key-id` and `secret-access-key`.")
 
     @model_validator(mode="after")
@@ -109,7 +112,9 @@ class GitSource(ApiModel):
     paths: Annotated[list[Short], Field(max_length=64, json_schema_extra=SET)] = Field(
         default=["**"], description="Patterns of the files to read; `**` crosses folders."
     )
-    secret_ref: SecretRef | None = Field(default=None, description="Credentials for the repository.")
+    secret_ref: SecretRef | None = Field(
+        default=None, description="Keys `username` and `password`, or `ssh-privatekey` and `known_hosts`."
+    )
 
     @model_validator(mode="after")
     def _plain(self) -> Self:
@@ -130,7 +135,7 @@ class HttpSource(ApiModel):
     max_bytes: Annotated[int, Field(ge=1, le=2**33, strict=True)] = Field(
         default=10_485_760, description="A larger response is refused."
     )
-    secret_ref: SecretRef | None = Field(default=None, description="Credentials sent to the hosts that it allows.")
+    secret_ref: SecretRef | None = Field(default=None, description="Keys `token`, or `username` and `password`.")
 
 
 class HuggingFaceSource(ApiModel):

@@ -102,6 +102,7 @@ def write_client_file(state: PlatformState) -> None:
     content = {
         "kubeconfig": str(state.kubeconfig),
         "ray_token_file": str(state.ray_token),
+        "ray": state.ray_dashboard,
         "weaviate_api_key_file": str(folder / "secrets" / "weaviate-workload" / "api-key"),
         "weaviate": state.weaviate,
         "weaviate_grpc": state.weaviate_grpc,

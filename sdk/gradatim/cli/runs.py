@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @kind_argument
 @name_argument
-@click.option("--for", "goal", type=click.Choice(["Ready", "Succeeded"]), help="Condition. Default: the kind's own.")
+@click.option("--for", "goal", metavar="CONDITION", help="What to wait for. Default: the kind's own, Ready.")
 @click.option("--timeout", type=Duration(), default="30m", show_default=True, help="Give up after, e.g. 90s, 30m, 1h.")
 @output_option()
 @cluster_options
@@ -30,6 +30,9 @@ def wait(*, cluster: Cluster, kind: Kind, name: str, goal: str | None, timeout: 
     """Wait until an object is ready, with a progress line; fail with the reason when it will not be."""
     from gradatim.cli.progress import progress_line
 
+    if goal is not None and goal != kind.summary:
+        problem = f"a {kind.singular} has no condition {goal} to wait for, only {kind.summary}"
+        raise click.BadParameter(problem, param_hint="--for")
     with cluster.client() as client, progress_line(f"{kind.singular}/{name}") as line:
         found = client.wait(
             kind.name,
@@ -61,7 +64,10 @@ def _show_progress(line: Line, update: WaitUpdate) -> None:
 @output_option()
 @cluster_options
 def rerun(*, cluster: Cluster, kind: Kind, name: str, output: str) -> None:
-    """Run once more, whether anything changed or not."""
+    """Run once more, whether anything changed or not.
+
+    Refused while the object is suspended or pinned to a version, since nothing would start.
+    """
     with cluster.client() as client:
         found = client.rerun(kind.name, name)
     if not show(found.to_manifest(), output):

@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from gradatim.client.errors import NotConfiguredError, UnauthorizedError
 if TYPE_CHECKING:
     import ssl
 
+Headers = tuple[tuple[str, str], ...]
+"""Names and values; a name may occur more than once."""
 _TOKEN_FILE_SECONDS = 60.0
 _PLUGIN_SECONDS = 120
 _EARLY_SECONDS = 30.0
@@ -48,7 +51,7 @@ class Identity:
     certificate: bytes | None = None
     key: bytes | None = None
     plugin: ExecPlugin | None = None
-    impersonate: Mapping[str, str] = field(default_factory=dict)
+    impersonate: Headers = ()
 
     @property
     def refreshable(self) -> bool:
@@ -73,18 +76,20 @@ class Credentials:
         """Return whether a refused request is worth a second try."""
         return self._identity.refreshable
 
-    def headers(self, *, afresh: bool = False) -> dict[str, str]:
+    def headers(self, *, afresh: bool = False) -> Headers:
         """Return the request headers. May read a file or run the plugin: call it off the event loop."""
         with self._lock:
             if self.refreshable and (afresh or time.monotonic() >= self._valid_until):
                 self._refresh()
-            found = dict(self._identity.impersonate)
-            if self._token:
-                found["Authorization"] = f"Bearer {self._token}"
-            elif self._identity.basic:
-                encoded = base64.b64encode(":".join(self._identity.basic).encode()).decode()
-                found["Authorization"] = f"Basic {encoded}"
-            return found
+            return (*self._identity.impersonate, *self._authorization())
+
+    def _authorization(self) -> Headers:
+        if self._token:
+            return (("Authorization", f"Bearer {self._token}"),)
+        if self._identity.basic:
+            encoded = base64.b64encode(":".join(self._identity.basic).encode()).decode()
+            return (("Authorization", f"Basic {encoded}"),)
+        return ()
 
     def _refresh(self) -> None:
         if self._identity.plugin is not None:
@@ -106,30 +111,37 @@ class Credentials:
 
 
 def run_plugin(plugin: ExecPlugin) -> dict[str, str]:
-    """Run a credential plugin and return its status. Raises `UnauthorizedError`."""
+    """Run a credential plugin and return its status. Raises `UnauthorizedError`.
+
+    What it says to a person (a device code, a link to log in) goes to the terminal if there is one, and into the error otherwise.
+    """
     import subprocess
 
     spec: dict[str, object] = {"interactive": False}
     if plugin.cluster is not None:
         spec["cluster"] = plugin.cluster
     info = json.dumps({"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec})
-    name = plugin.argv[0]
+    name, seen = plugin.argv[0], _on_terminal()
     try:
         done = subprocess.run(
             plugin.argv,
             env={**os.environ, **plugin.env, "KUBERNETES_EXEC_INFO": info},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PLUGIN_SECONDS,
+            stdout=subprocess.PIPE,
+            stderr=None if seen else subprocess.PIPE,
+            # Whoever sees the prompt decides how long logging in takes; without anybody to see it, waiting is in vain.
+            timeout=None if seen else _PLUGIN_SECONDS,
             check=False,
         )
     except FileNotFoundError as error:
         raise UnauthorizedError(f"the credential plugin {name} is not installed", hint=plugin.install_hint) from error
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        told = _said(error.stderr)
+        raise UnauthorizedError(f"the credential plugin {name} was not done after {_PLUGIN_SECONDS} s{told}") from error
+    except OSError as error:
         raise UnauthorizedError(f"the credential plugin {name} did not run: {error}") from error
     if done.returncode != 0:
-        told = done.stderr.decode(errors="replace").strip()[-500:]
-        raise UnauthorizedError(f"the credential plugin {name} failed with {done.returncode}: {told}")
+        raise UnauthorizedError(f"the credential plugin {name} failed with {done.returncode}{_said(done.stderr)}")
     try:
         answer = json.loads(done.stdout)
         status = answer["status"]
@@ -139,6 +151,16 @@ def run_plugin(plugin: ExecPlugin) -> dict[str, str]:
     if not found.get("token") and not (found.get("clientCertificateData") and found.get("clientKeyData")):
         raise UnauthorizedError(f"the credential plugin {name} gave neither a token nor a client certificate")
     return found
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _said(errors: bytes | None) -> str:
+    """Return what was captured of a plugin's standard error, as the end of a message; empty where a terminal showed it."""
+    told = (errors or b"").decode(errors="replace").strip()[-500:]
+    return f": {told}" if told else ""
 
 
 def _lifetime(expires: str | None) -> float:

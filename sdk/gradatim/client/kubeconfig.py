@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from gradatim.client.credentials import ExecPlugin, Identity, decoded
+from gradatim.client.credentials import ExecPlugin, Headers, Identity, decoded
 from gradatim.client.errors import NotConfiguredError
 from gradatim.client.statedir import default_state, local_platform
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import ssl
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+# What a header's name may hold besides letters, digits and `-._~`; the rest, and %, is percent-encoded.
+_HEADER_SAFE = "!#$&'*+^`|"
 _EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 
 
@@ -197,8 +200,34 @@ def _identity(user: _Entry, cluster: _Entry, server: str) -> Identity:
         certificate=user.data("client-certificate"),
         key=user.data("client-key"),
         plugin=_plugin(user, plugin, cluster, server) if isinstance(plugin, dict) else None,
-        impersonate={"Impersonate-User": str(user.get("as"))} if user.get("as") else {},
+        impersonate=_impersonate(user),
     )
+
+
+def _impersonate(user: _Entry) -> Headers:
+    """Return the headers of `as`, `as-uid`, `as-groups` and `as-user-extra`, as client-go sends them."""
+    name, uid, groups = user.get("as"), user.get("as-uid"), user.get("as-groups")
+    extra = user.get("as-user-extra") or {}
+    if not name:
+        if uid or groups or extra:
+            problem = "has as-uid, as-groups or as-user-extra without as"
+            raise NotConfiguredError(f"{user.path}: {user.name} {problem}", hint="name the user to act as with as")
+        return ()
+    if not isinstance(extra, dict):
+        raise NotConfiguredError(f"{user.path}: as-user-extra of {user.name} is not a mapping of names to lists")
+    found = [("Impersonate-User", str(name))]
+    found += [("Impersonate-Uid", str(uid))] if uid else []
+    found += [("Impersonate-Group", group) for group in _texts(user, "as-groups", groups)]
+    for key, values in extra.items():
+        header = f"Impersonate-Extra-{quote(str(key), safe=_HEADER_SAFE)}"
+        found += [(header, value) for value in _texts(user, f"as-user-extra {key}", values)]
+    return tuple(found)
+
+
+def _texts(user: _Entry, key: str, values: object) -> list[str]:
+    if values is not None and not isinstance(values, list):
+        raise NotConfiguredError(f"{user.path}: {key} of {user.name} is not a list")
+    return [str(value) for value in values or []]
 
 
 def _plugin(user: _Entry, body: Mapping[str, Any], cluster: _Entry, server: str) -> ExecPlugin:

@@ -16,23 +16,26 @@ from urllib.parse import quote, urlsplit
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import attempt_name
+from gradatim.api.runstatus import Outcome, RunStatus
 from gradatim.client.effects import Op, Request, send
 from gradatim.client.errors import (
     GradatimError,
     NotConfiguredError,
     NotFoundError,
+    StalledError,
     UnauthorizedError,
     UnreachableError,
     UnsupportedError,
 )
-from gradatim.client.operations import Target, get, target, typed_body
+from gradatim.client.operations import Target, get, remedy, target, typed_body
 from gradatim.client.podlogs import pod_log
 from gradatim.client.resources import document
-from gradatim.client.statedir import local_platform, read_secret_file
-from gradatim.client.waiting import Glance, glance, request_open, said
+from gradatim.client.statedir import local_platform, read_secret_file, same_server
+from gradatim.client.waiting import Glance, glance, request_open, request_refused, said
 
 TOKEN_ENV = "GRADATIM_RAY_TOKEN_FILE"  # noqa: S105 - a variable's name
 FOLLOW_SECONDS = 1.0
+_OVER = frozenset({Outcome.STOPPED, Outcome.FAILED, Outcome.GONE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,16 @@ class LogPiece:
     note: str = field(default="", compare=False)
 
 
-def find_token(state: Path | None, env: Mapping[str, str] | None = None) -> str | None:
-    """Return Ray's token from the file in $GRADATIM_RAY_TOKEN_FILE, else from the local platform; None if neither names one."""
+def find_token(address: str, state: Path | None, env: Mapping[str, str] | None = None) -> str | None:
+    """Return the token for a Ray cluster: from the file in $GRADATIM_RAY_TOKEN_FILE, else the local platform's if it is that one.
+
+    None if neither is known: the platform's token goes to no other server.
+    """
     env = os.environ if env is None else env
     if path := env.get(TOKEN_ENV):
         return read_secret_file(Path(path).expanduser(), "Ray's token")
     platform = local_platform(state)
-    if platform is not None and platform.ray_token_file is not None:
+    if platform is not None and platform.ray_token_file is not None and same_server(address, platform.ray):
         return read_secret_file(platform.ray_token_file, "Ray's token")
     return None
 
@@ -70,7 +76,8 @@ def find_token(state: Path | None, env: Mapping[str, str] | None = None) -> str 
 class LogReader:
     """Reads an object's log piece by piece, across the attempts of its Run.
 
-    With `follow` it may be opened before the start: it waits for a Run that was asked for instead of showing the one before it.
+    With `follow` it may be opened before the start: it waits for a Run that was asked for instead of showing the one before it. It waits
+    for none that a suspended or pinned object will not start.
     """
 
     def __init__(self, where: Target, *, state: Path | None = None, follow: bool = False) -> None:
@@ -82,30 +89,42 @@ class LogReader:
         self._seen = 0
 
     def next(self) -> Op[LogPiece]:
-        """Return the next piece, which may be empty. Raises `NotFoundError` if the object or its Run's log is not there."""
+        """Return the next piece, which may be empty.
+
+        Raises `NotFoundError` if the object or its Run's log is not there, `StalledError` if the Run to follow will not start.
+        """
         if not self._where.kind.namespaced:
             raise UnsupportedError(f"a {self._where.kind.name} runs nothing and has no log")
         thing: Any = typed_body(self._where.kind, (yield from get(self._where)))
         seen = glance(thing)
         run, coming = seen.run, waits_for_run(seen, shown=bool(self._attempt))
         if run is None or not run.attempts:
-            if self._follow and not seen.holds(ConditionType.STALLED):
-                return LogPiece("", "", last=False, note=coming or "it has not run yet")
-            raise NotFoundError(f"{self._where} has not run yet{_because(seen)}", hint=_hint(self._where))
+            return self._before_the_first(seen, coming)
         attempt = attempt_name(run.name, run.attempts[-1].number)
         if self._attempt and (attempt != self._attempt or coming):
             # What the attempt that was followed wrote after the last look.
             rest = yield from self._text(thing, self._attempt, expected=False)
             if len(rest) > self._seen:
                 return self._piece(rest, last=False)
-        if coming and self._follow:
+        refused = request_refused(seen)
+        if self._follow and coming and refused is None:
             return LogPiece("", "", last=False, note=coming)
+        if self._follow and coming and refused is not None and not self._attempt:
+            hint = remedy(self._where, refused.reason)
+            raise StalledError(f"{self._where} has no log to follow: {refused}", reason=refused.reason, hint=hint)
         begun = attempt == self._attempt and self._seen > 0
         text = yield from self._text(thing, attempt, expected=run.done or begun)
         if attempt != self._attempt:
             self._attempt, self._seen = attempt, 0
-        last = run.done and not request_open(seen)
+        last = _is_over(seen, run) and (refused is not None or not request_open(seen))
         return self._piece(text, last=last, note=_note(seen, attempt, coming, empty=not text))
+
+    def _before_the_first(self, seen: Glance, coming: str) -> LogPiece:
+        suspended = seen.true(ConditionType.SUSPENDED)
+        if self._follow and suspended is None and not seen.holds(ConditionType.STALLED):
+            return LogPiece("", "", last=False, note=coming or "it has not run yet")
+        hint = _hint(self._where) if suspended is None else remedy(self._where, suspended.reason)
+        raise NotFoundError(f"{self._where} has not run yet{_because(seen)}", hint=hint)
 
     def _piece(self, text: str, *, last: bool, note: str = "") -> LogPiece:
         piece = LogPiece(self._attempt, text[self._seen :], last, note)
@@ -127,6 +146,11 @@ class LogReader:
             return ""
 
 
+def _is_over(seen: Glance, run: RunStatus) -> bool:
+    """Return whether nothing more will be written: the Run is done, or suspended and its attempt has ended."""
+    return run.done or (seen.holds(ConditionType.SUSPENDED) and run.attempts[-1].outcome in _OVER)
+
+
 def waits_for_run(seen: Glance, *, shown: bool = False) -> str:
     """Return what a Run that was asked for waits for; empty when the Run in status is the one that a person means. Pure.
 
@@ -134,6 +158,8 @@ def waits_for_run(seen: Glance, *, shown: bool = False) -> str:
     """
     if seen.run is not None and not seen.run.done:
         return ""
+    if (refused := request_refused(seen)) is not None:
+        return str(refused)
     if request_open(seen):
         return f"the Run that was requested has not started yet{_because(seen)}"
     if shown:
@@ -149,8 +175,7 @@ def waits_for_run(seen: Glance, *, shown: bool = False) -> str:
 def _because(seen: Glance) -> str:
     """Return the words of the condition that says what is waited for, or what is wrong."""
     for kind in (ConditionType.SUSPENDED, ConditionType.STALLED, ConditionType.RECONCILING):
-        found = seen.condition(kind)
-        if found is not None and found.status == "True":
+        if (found := seen.true(kind)) is not None:
             return f" ({said(found)})"
     return ""
 
@@ -158,6 +183,8 @@ def _because(seen: Glance) -> str:
 def _note(seen: Glance, attempt: str, coming: str, *, empty: bool) -> str:
     if coming:
         return f"this is the log of {attempt}, which is over; {coming}"
+    if seen.run is not None and not seen.run.done and _is_over(seen, seen.run):
+        return f"{attempt} has ended and none follows it{_because(seen)}"
     if not empty or seen.run is None:
         return ""
     return f"{attempt} wrote nothing" if seen.run.done else f"{attempt} has written nothing yet{_because(seen)}"
@@ -182,7 +209,7 @@ def _access(thing: Any, state: Path | None) -> Op[RayAccess]:
         if cluster is None:
             raise UnsupportedError(f"profile {profile.metadata.name} has no Ray cluster to read logs from")
         address = cluster.address
-    return RayAccess(address.rstrip("/"), find_token(state))
+    return RayAccess(address.rstrip("/"), find_token(address, state))
 
 
 def _read(access: RayAccess, attempt: str) -> Op[str]:

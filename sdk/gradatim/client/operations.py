@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from gradatim.api.base import ApiModel, ReadModel
 from gradatim.api.kinds import Kind
 from gradatim.api.meta import ANNOTATION_REQUESTED_AT
+from gradatim.api.reasons import Reason
 from gradatim.client.effects import Op, Request, clock, send, sleep
 from gradatim.client.errors import (
     ExpiredError,
@@ -259,10 +260,28 @@ def patch(where: Target, change: Mapping[str, Any]) -> Op[Body]:
 
 
 def rerun(where: Target) -> Op[Body]:
-    """Ask for one new Run by the annotation `requested-at`."""
+    """Ask for one new Run by the annotation `requested-at`.
+
+    Raises `UnsupportedError` while the object is suspended or pinned: the operator would not take the request up.
+    """
     _runs(where)
+    spec: Mapping[str, Any] = (yield from get(where)).get("spec") or {}
+    if spec.get("suspend"):
+        raise UnsupportedError(f"{where} is suspended and starts no run", hint=remedy(where, Reason.SUSPENDED))
+    if (spec.get("versions") or {}).get("pin"):
+        raise UnsupportedError(f"{where} is pinned to a version and starts no run", hint=remedy(where, Reason.PINNED))
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return (yield from patch(where, {"metadata": {"annotations": {ANNOTATION_REQUESTED_AT: now}}}))
+
+
+def remedy(where: Target, reason: str) -> str:
+    """Return what to do about an object that gets no further, by the reason."""
+    name = f"{where.kind.singular} {where.name}"
+    if reason == Reason.SUSPENDED:
+        return f"`gradatim resume {name}` lets it run"
+    if reason == Reason.PINNED:
+        return f"`gradatim index rollback {where.name} --unpin` takes spec.versions.pin away and lets it run"
+    return f"`gradatim describe {name}` tells more; after a correction outside the manifest: `gradatim rerun {name}`"
 
 
 def suspend(where: Target, *, value: bool) -> Op[Body]:

@@ -26,7 +26,7 @@ from gradatim.client.errors import (
 )
 from gradatim.client.localstate import LocalState
 from gradatim.client.measuring import ArtifactPlace, measure_index
-from gradatim.client.vectorstore import KEY_ENV, VectorAccess, find_key, find_vector_store
+from gradatim.client.vectorstore import KEY_ENV, VectorAccess, find_key
 
 _FILTER = re.compile(r"^(?P<field>[A-Za-z_]\w*)\s*(?P<operator>>=|<=|!=|=|>|<)\s*(?P<value>.*)$", re.DOTALL)
 _OPERATORS = {"=": "eq", "!=": "ne", ">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
@@ -167,7 +167,8 @@ def open_search(
     grpc = grpc_endpoint or (status.grpc_endpoint if endpoint is None else None)
     store = status.store
     place = ArtifactPlace(store.artifact_endpoint, store.artifact_region) if store else ArtifactPlace()
-    return _open(VectorAccess.of_address(address, grpc), find_key(state), name, place)
+    access = VectorAccess.of_address(address, grpc)
+    return _open(access, find_key(access, state), name, place)
 
 
 def open_local_search(folder: Path, name: str, *, namespace: str | None, state: Path | None = None) -> IndexSearch:
@@ -177,12 +178,8 @@ def open_local_search(folder: Path, name: str, *, namespace: str | None, state: 
         raise NotFoundError(f"{folder} holds no ragindex {name}", hint="gradatim run -f makes one")
     if found.status is None or found.status.active is None or found.status.endpoint is None:
         raise NotFoundError(f"ragindex {name} in {folder} has no version that passed its gates")
-    # The local platform chooses its ports anew after a purge; the state file may remember older ones.
-    platform = find_vector_store(state)
-    address = VectorAccess.of_address(found.status.endpoint, found.status.grpc_endpoint)
-    return _open(
-        address, platform.key() if platform else find_key(state), found.status.active.collection, ArtifactPlace()
-    )
+    access = VectorAccess.of_address(found.status.endpoint, found.status.grpc_endpoint)
+    return _open(access, find_key(access, state), found.status.active.collection, ArtifactPlace())
 
 
 def _open(access: VectorAccess, key: str | None, name: str, place: ArtifactPlace) -> IndexSearch:

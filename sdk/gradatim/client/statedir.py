@@ -10,10 +10,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gradatim.client.errors import NotConfiguredError
 
-_KEYS = ("kubeconfig", "ray_token_file", "weaviate_api_key_file", "weaviate", "weaviate_grpc", "store_root")
+_KEYS = ("kubeconfig", "ray_token_file", "ray", "weaviate_api_key_file", "weaviate", "weaviate_grpc")
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class LocalPlatform:
     state: Path
     kubeconfig: Path | None = None
     ray_token_file: Path | None = None
+    ray: str | None = None
     weaviate_api_key_file: Path | None = None
     weaviate: str | None = None
     weaviate_grpc: str | None = None
@@ -60,10 +63,24 @@ def local_platform(state: Path | None = None) -> LocalPlatform | None:
         state=folder,
         kubeconfig=file("kubeconfig"),
         ray_token_file=file("ray_token_file"),
+        ray=text.get("ray"),
         weaviate_api_key_file=file("weaviate_api_key_file"),
         weaviate=text.get("weaviate"),
         weaviate_grpc=text.get("weaviate_grpc"),
     )
+
+
+def same_server(one: str | None, other: str | None) -> bool:
+    """Return whether two addresses name the same server: scheme, host and port. No name is resolved, so that none can be made to match."""
+    try:
+        return one is not None and other is not None and _server(one) == _server(other)
+    except ValueError:  # a port that is none: whoever connects says so
+        return False
+
+
+def _server(address: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(address)
+    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
 
 
 def read_secret_file(path: Path, what: str) -> str:

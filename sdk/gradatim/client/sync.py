@@ -152,15 +152,16 @@ class Client(ClientBase):
         timeout_seconds: float = 1800.0,
         on_progress: Callable[[WaitUpdate], None] | None = None,
     ) -> M:
-        """Wait until the condition holds for the current generation and no Run is under way.
+        """Wait until the condition holds for the current generation and no Run is under way; the Run of a suspended object is none.
 
-        Raises `StalledError` with the reason, `NotFoundError` if it is not there or is deleted, `WaitTimeoutError` after `timeout_seconds`.
+        Raises `StalledError` with the reason, also when a Run that was requested will not start, `NotFoundError` if it is not there or is
+        deleted, `WaitTimeoutError` after `timeout_seconds`.
         """
         where = self._target(kind, name, namespace)
         return ops.typed_body(where.kind, self._run(wait(where, goal, timeout_seconds, on_progress)))
 
     def rerun(self, kind: KindLike[M], name: str, *, namespace: str | None = None) -> M:
-        """Ask for one new Run, whether anything changed or not."""
+        """Ask for one new Run, whether anything changed or not. Raises `UnsupportedError` while the object is suspended or pinned."""
         found: M = self._run(base.op_rerun(self._target(kind, name, namespace)))
         return found
 
@@ -190,7 +191,8 @@ class Client(ClientBase):
         """Give the log of the latest attempt in pieces; with `follow`, until its Run is done, also from before its start.
 
         `on_note` hears what the log does not say: that it is an earlier Run's, or what a Run waits for. Raises `NotConfiguredError` if the
-        Ray cluster wants a token and none is known.
+        Ray cluster wants a token and none is known, `StalledError` if the Run to follow will not start: suspended and pinned objects start
+        none.
         """
         reader = LogReader(self._target(kind, name, namespace), state=self._state, follow=follow)
         while True:

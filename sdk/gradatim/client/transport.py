@@ -7,13 +7,12 @@ after refreshed credentials, no parsing. All three are imported at first use, be
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from gradatim.client.credentials import Credentials
+from gradatim.client.credentials import Credentials, Headers
 from gradatim.client.effects import Request, Response
 from gradatim.client.errors import NotConfiguredError, UnreachableError
 from gradatim.client.kubeconfig import Connection
@@ -47,22 +46,24 @@ class Setup:
         host = urlsplit(request.base or "").hostname or ""
         return {"limits": LIMITS, "trust_env": not is_loopback(host)}
 
-    def headers(self, request: Request, *, afresh: bool = False) -> dict[str, str]:
+    def headers(self, request: Request, *, afresh: bool = False) -> Headers:
         """Return the credentials' headers; none for another base. May block."""
-        return {} if request.base else self.credentials.headers(afresh=afresh)
+        return () if request.base else self.credentials.headers(afresh=afresh)
 
     def again(self, request: Request, status: int) -> bool:
         """Return whether refreshed credentials may help."""
         return status == 401 and request.base is None and self.credentials.refreshable
 
-    def arguments(self, request: Request, headers: Mapping[str, str]) -> dict[str, Any]:
-        """Return httpx's arguments for a request."""
+    def arguments(self, request: Request, headers: Headers) -> dict[str, Any]:
+        """Return httpx's arguments for a request. `headers` may repeat a name, as the groups of an impersonated user do."""
+        own = {"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers}
         found: dict[str, Any] = {
             "method": request.method,
             "url": f"{request.base or self.connection.server}{request.path}",
             "params": dict(request.params),
             "content": request.content,
-            "headers": {"User-Agent": USER_AGENT, "Accept": "application/json", **headers, **request.headers},
+            # As bytes: the name of a user or group need not be ASCII, and the API server reads UTF-8.
+            "headers": [(name.encode(), value.encode()) for name, value in (*own.items(), *headers)],
             "timeout": httpx.Timeout(request.read_timeout, connect=CONNECT_SECONDS),
         }
         if request.base is None and self.connection.server_name:

@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 
 import httpx
 
+from gradatim.client.credentials import Headers
 from gradatim.client.effects import Clock, Close, Effect, Op, Open, ReadLine, Request, Response, Sleep
 from gradatim.client.errors import GradatimError, from_response
 from gradatim.client.kubeconfig import Connection
@@ -50,7 +51,7 @@ class AsyncTransport:
             self._others[request.base] = httpx.AsyncClient(**self.setup.other(request))
         return self._others[request.base]
 
-    async def headers(self, request: Request, *, afresh: bool = False) -> dict[str, str]:
+    async def headers(self, request: Request, *, afresh: bool = False) -> Headers:
         """Return the credentials' headers; files and plugins are read in a thread."""
         if self.setup.credentials.refreshable and request.base is None:
             return await asyncio.to_thread(self.setup.headers, request, afresh=afresh)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from gradatim.api.run import VectorStoreConfig
 from gradatim.client.errors import ServerError, UnauthorizedError, UnreachableError, UnsupportedError
-from gradatim.client.statedir import local_platform, read_secret_file
+from gradatim.client.statedir import local_platform, read_secret_file, same_server
 
 KEY_ENV = "GRADATIM_WEAVIATE_API_KEY_FILE"
 KEY_FILE = "api-key"
@@ -65,15 +65,20 @@ def find_vector_store(state: Path | None) -> VectorAccess | None:
     return VectorAccess.of_address(platform.weaviate, platform.weaviate_grpc, platform.weaviate_api_key_file)
 
 
-def find_key(state: Path | None, env: Mapping[str, str] | None = None) -> str | None:
-    """Return Weaviate's key from the file in $GRADATIM_WEAVIATE_API_KEY_FILE, else the local platform's; None if neither names one."""
+def find_key(access: VectorAccess, state: Path | None, env: Mapping[str, str] | None = None) -> str | None:
+    """Return the key for a Weaviate: from the file in $GRADATIM_WEAVIATE_API_KEY_FILE, else the local platform's if it is that one.
+
+    None if neither is known. Both addresses must be the platform's: its key goes to no other server.
+    """
     env = os.environ if env is None else env
     if path := env.get(KEY_ENV):
         return read_secret_file(Path(path).expanduser(), "Weaviate's API key")
-    platform = local_platform(state)
-    if platform is None or platform.weaviate_api_key_file is None:
+    platform = find_vector_store(state)
+    if platform is None:
         return None
-    return read_secret_file(platform.weaviate_api_key_file, "Weaviate's API key")
+    known, asked = platform.config, access.config
+    own = same_server(known.endpoint, asked.endpoint) and same_server(known.grpc_endpoint, asked.grpc_endpoint)
+    return platform.key() if own else None
 
 
 def require_answer(access: VectorAccess) -> None:

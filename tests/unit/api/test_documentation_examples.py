@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from gradatim.api import GROUP, KINDS, kind_of
 from gradatim.api.sources import SOURCE_MEMBERS
+from gradatim.workloads.secrets import SecretFolder
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 MANIFESTS = [
@@ -34,10 +36,18 @@ def test_examples_use_every_kind_and_every_source() -> None:
     assert [member for member in SOURCE_MEMBERS if f'"{member}"' not in text] == []
 
 
-def test_every_secret_among_the_examples_may_be_used_and_says_where() -> None:
-    secrets = [m["metadata"] for _, m in MANIFESTS if m["kind"] == "Secret"]
+def test_every_secret_among_the_examples_may_be_sent_to_the_source_that_names_it(tmp_path: Path) -> None:
+    secrets = [(path, m) for path, m in MANIFESTS if m["kind"] == "Secret"]
     assert secrets
-    assert all(s["labels"] == {"gradatim.dev/allow-use": "true"} and s["annotations"] for s in secrets)
+    for path, secret in secrets:
+        folder = tmp_path / secret["metadata"]["name"]
+        folder.mkdir()
+        for key, value in secret["stringData"].items():
+            (folder / key).write_text(value)
+        (git,) = (s["source"]["git"] for p, m in OURS if p == path for s in m["spec"]["sources"])
+        assert git["secretRef"]["name"] == folder.name
+        host = urlsplit(git["url"]).netloc
+        assert SecretFolder(tmp_path).read_for_host(folder.name, "password", host) == secret["stringData"]["password"]
 
 
 def test_tickets_of_the_quickstart_hold_good_and_bad_rows() -> None:

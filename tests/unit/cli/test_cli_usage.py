@@ -40,6 +40,14 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "a missing file": (["apply"], "Missing option"),
     "a name with a selector": (["get", "dataset", "x", "-l", "a=b"], "NAME goes with neither"),
     "a wrong duration": (["wait", "dataset", "x", "--timeout", "soon"], "is not a duration"),
+    "a condition of other kinds": (
+        ["wait", "ragindex/x", "--for", "Succeeded"],
+        "a ragindex has no condition Succeeded",
+    ),
+    "a condition that is none": (
+        ["wait", "dataset", "x", "--for", "ready"],
+        "no condition ready to wait for, only Ready",
+    ),
     "an unknown format": (["get", "dataset", "-o", "xml"], "'xml' is not one of"),
     "a rollback to nowhere": (["index", "rollback", "x"], "either a version or --unpin"),
     "a rollback both ways": (["index", "rollback", "x", "v1", "--unpin"], "either a version or --unpin"),

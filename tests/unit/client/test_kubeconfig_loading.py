@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pty
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
+from gradatim.client import credentials as credentials_module
 from gradatim.client.credentials import Credentials, ExecPlugin, Identity, run_plugin
+from gradatim.client.effects import Request
 from gradatim.client.errors import NotConfiguredError, UnauthorizedError
 from gradatim.client.kubeconfig import Connection, find_connection, in_cluster, load
+from gradatim.client.transport import Setup
 
 
 def config(user: dict[str, Any], cluster: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -41,7 +48,7 @@ def test_everything_a_context_says_is_taken(tmp_path: Path) -> None:
     path = write(tmp_path / "config", config(user, cluster))
     assert load([path]) == Connection(
         server="https://k:6443",
-        identity=Identity(certificate=b"CERT", key=b"KEY", impersonate={"Impersonate-User": "robot"}),
+        identity=Identity(certificate=b"CERT", key=b"KEY", impersonate=(("Impersonate-User", "robot"),)),
         namespace="team",
         ca=b"CA",
         server_name="inner",
@@ -69,7 +76,52 @@ USERS: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_user_becomes_a_header(user: dict[str, Any], header: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-file\n")
     found = load([write(tmp_path / "config", config(user))])
-    assert Credentials(found.identity, found.ssl_context()).headers() == {"Authorization": header}
+    assert Credentials(found.identity, found.ssl_context()).headers() == (("Authorization", header),)
+
+
+IMPERSONATED: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
+    "nobody": ({}, []),
+    "a user": ({"as": "robot"}, [("Impersonate-User", "robot")]),
+    "a user with a uid": ({"as": "robot", "as-uid": 7}, [("Impersonate-User", "robot"), ("Impersonate-Uid", "7")]),
+    "every group is a header of its own": (
+        {"as": "robot", "as-groups": ["builders", "a, b"]},
+        [("Impersonate-User", "robot"), ("Impersonate-Group", "builders"), ("Impersonate-Group", "a, b")],
+    ),
+    "every value of an extra is a header of its own": (
+        {"as": "robot", "as-user-extra": {"scopes": ["read", "write"], "none": []}},
+        [("Impersonate-User", "robot"), ("Impersonate-Extra-scopes", "read"), ("Impersonate-Extra-scopes", "write")],
+    ),
+    "what a header's name cannot hold is percent-encoded": (
+        {"as": "robot", "as-user-extra": {"acme.com/Prüfer %": ["yes"]}},
+        [("Impersonate-User", "robot"), ("Impersonate-Extra-acme.com%2FPr%C3%BCfer%20%25", "yes")],
+    ),
+    "what it can hold stays": (
+        {"as": "robot", "as-user-extra": {"!#$&'*+-.^_`|~aZ9": ["yes"]}},
+        [("Impersonate-User", "robot"), ("Impersonate-Extra-!#$&'*+-.^_`|~aZ9", "yes")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("user", "headers"), IMPERSONATED.values(), ids=IMPERSONATED.keys())
+def test_an_impersonated_user_is_sent_whole(
+    user: dict[str, Any], headers: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    connection = load([write(tmp_path / "config", config({"token": "t"} | user))])
+    setup = Setup(connection)
+    request = Request("GET", "/version", headers={"Accept": "text/plain"})
+    sent = httpx.Client(verify=False).build_request(**setup.arguments(request, setup.headers(request)))
+    authorization = ("Authorization", "Bearer t")
+    assert [(k, v) for k, v in raw(sent) if k.startswith("Impersonate-") or k == "Authorization"] == [
+        *headers,
+        authorization,
+    ]
+    assert [v for k, v in raw(sent) if k == "Accept"] == ["text/plain"]
+    elsewhere = Request("GET", "/version", base="http://other")
+    assert setup.headers(elsewhere) == (), "another server hears nothing of who we are"
+
+
+def raw(request: httpx.Request) -> list[tuple[str, str]]:
+    return [(key.decode(), value.decode()) for key, value in request.headers.raw]
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -80,6 +132,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a cluster without a server": (config({}, {"server": ""}), "cluster k has no server"),
     "a removed kind of plugin": (config({"auth-provider": {"name": "gcp"}}), "auth-provider"),
     "a plugin of an unknown version": (config({"exec": {"apiVersion": "v0", "command": "x"}}), "exec plugin"),
+    "groups without a user": (config({"as-groups": ["a"]}), "user u has as-uid, as-groups or as-user-extra without as"),
+    "groups that are no list": (config({"as": "robot", "as-groups": "a"}), "as-groups of user u is not a list"),
+    "extras that are no mapping": (config({"as": "r", "as-user-extra": ["a"]}), "as-user-extra of user u is not a map"),
+    "an extra that is no list": (
+        config({"as": "r", "as-user-extra": {"a": "b"}}),
+        "as-user-extra a of user u is not a",
+    ),
     "data that is not base64": (config({"client-certificate-data": "%%"}), "is not base64"),
     "a file that is not there": (config({"client-key": "absent.pem"}), "client-key cannot be read"),
 }
@@ -153,7 +212,7 @@ def test_a_plugin_is_run_once_and_again_when_refused(tmp_path: Path) -> None:
     )
     credentials = Credentials(Identity(plugin=found), Connection("https://k").ssl_context())
     headers = [credentials.headers(), credentials.headers(), credentials.headers(afresh=True)]
-    assert [h["Authorization"] for h in headers] == [
+    assert [dict(h)["Authorization"] for h in headers] == [
         "Bearer get-token-e-1",
         "Bearer get-token-e-1",
         "Bearer get-token-e-2",
@@ -183,6 +242,33 @@ BROKEN = {
 def test_a_broken_plugin_is_named(script: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UnauthorizedError, match=message):
         run_plugin(plugin(tmp_path, script))
+
+
+def test_what_a_plugin_asks_of_a_person_is_seen_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = plugin(tmp_path, 'echo enter ABCD >&2; echo \'{"status": {"token": "t"}}\'')
+    ours, theirs = pty.openpty()
+    before = os.dup(2)
+    try:
+        os.dup2(theirs, 2)
+        monkeypatch.setattr(sys, "stderr", os.fdopen(theirs, "w", closefd=False))
+        assert run_plugin(found) == {"token": "t"}
+        assert os.read(ours, 1000) == b"enter ABCD\r\n"
+        with pytest.raises(UnauthorizedError, match=r"failed with 3$"):
+            run_plugin(plugin(tmp_path, "echo no login >&2; exit 3"))
+        assert os.read(ours, 1000) == b"no login\r\n"
+    finally:
+        os.dup2(before, 2)
+        for descriptor in (before, ours, theirs):
+            os.close(descriptor)
+
+
+def test_without_a_terminal_the_prompt_of_a_plugin_that_waits_is_in_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials_module, "_PLUGIN_SECONDS", 0.2)
+    found = plugin(tmp_path, "echo enter ABCD >&2; exec sleep 60")
+    with pytest.raises(UnauthorizedError, match=r"was not done after 0\.2 s: enter ABCD"):
+        run_plugin(found)
 
 
 def test_a_missing_plugin_says_how_to_get_it() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from gradatim.api import Dataset
+from gradatim.api import Dataset, RAGIndex
 from gradatim.client.effects import Op, Request, Response
 from gradatim.client.errors import (
     NotConfiguredError,
     NotFoundError,
+    StalledError,
     UnauthorizedError,
     UnreachableError,
     UnsupportedError,
@@ -148,17 +149,36 @@ def test_a_kind_that_runs_nothing_has_no_log(tmp_path: Path) -> None:
 def test_the_token_comes_from_the_variable_before_the_local_platform(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    assert find_token(state, {}) is None
+    own, other = "http://127.0.0.1:8265", "http://ray:8265"
+    assert find_token(own, state, {}) is None
     (state / "token").write_text("platform")
-    (state / "client.json").write_text(json.dumps({"ray_token_file": "token"}))
+    (state / "client.json").write_text(json.dumps({"ray_token_file": "token", "ray": own}))
     (tmp_path / "mine").write_text("mine")
-    assert find_token(state, {}) == "platform"
-    assert find_token(state, {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "mine")}) == "mine"
+    assert find_token(f"{own}/", state, {}) == "platform"
+    for address in (own, other):
+        assert find_token(address, state, {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "mine")}) == "mine"
     with pytest.raises(NotConfiguredError, match="cannot be read"):
-        find_token(state, {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "absent")})
+        find_token(own, state, {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "absent")})
     (state / "client.json").write_text("{")
     with pytest.raises(NotConfiguredError, match=r"client\.json cannot be read"):
-        find_token(state, {})
+        find_token(own, state, {})
+
+
+def test_the_local_platform_s_token_goes_to_its_own_ray_cluster_only(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "token").write_text("platform")
+    (state / "client.json").write_text(json.dumps({"ray_token_file": "token", "ray": "http://127.0.0.1:8265"}))
+    sent = {}
+    for address in ("http://127.0.0.1:8265/", "http://ray:8265/", "http://127.0.0.1:9999/"):
+        server = Server(thing(address=address, done=True), {"r-a1": (200, "x")})
+        server.run(reader(tmp_path).next())
+        sent[address] = [dict(request.headers) for request in server.asked]
+    assert sent == {
+        "http://127.0.0.1:8265/": [{"Authorization": "Bearer platform"}],
+        "http://ray:8265/": [{}],
+        "http://127.0.0.1:9999/": [{}],
+    }
 
 
 def test_after_a_rerun_the_log_says_that_it_is_the_earlier_run_s(tmp_path: Path) -> None:
@@ -192,6 +212,90 @@ def test_following_goes_on_when_another_run_was_requested_meanwhile(tmp_path: Pa
     server.state = asked(thing(done=True), taken=True)
     server.state["status"]["run"]["name"], server.logs = "r2", {"r2-a1": (200, "three\n")}
     assert server.run(log.next()) == LogPiece("r2-a1", "three\n", True)
+
+
+def suspended(state: dict[str, Any]) -> dict[str, Any]:
+    """Return an object that is suspended, as the operator shows it."""
+    found = reconciling(state, "Suspended", "spec.suspend is set")
+    found["status"]["conditions"][0]["type"] = "Suspended"
+    return found
+
+
+def pinned(state: dict[str, Any]) -> dict[str, Any]:
+    """Return an index with the same status, and a pin."""
+    state["spec"] = {
+        "sources": [{"name": "a", "source": {"path": "file:///d"}}],
+        "embedding": {"model": {"uri": "package://m"}},
+        "versions": {"pin": {"digest": "sha256:" + "a" * 64}},
+    }
+    return state
+
+
+def stopped(state: dict[str, Any]) -> dict[str, Any]:
+    state["status"]["run"]["attempts"][-1]["outcome"] = "Stopped"
+    return state
+
+
+IN_VAIN: dict[str, tuple[type[Dataset] | type[RAGIndex], dict[str, Any], str]] = {
+    "a request of a suspended object": (
+        Dataset,
+        suspended(asked(thing(done=True))),
+        "no log to follow: Suspended: the requested run does not start: spec.suspend is set",
+    ),
+    "a request of a pinned index": (
+        RAGIndex,
+        pinned(asked(thing(done=True))),
+        "no log to follow: Pinned: the requested run does not start: spec.versions.pin is set",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "state", "message"), IN_VAIN.values(), ids=IN_VAIN.keys())
+def test_a_run_that_will_not_start_is_not_followed(
+    tmp_path: Path, kind: type[Dataset] | type[RAGIndex], state: dict[str, Any], message: str
+) -> None:
+    server = Server(state, {"r-a1": (200, "old\n")})
+    with pytest.raises(StalledError, match=message) as found:
+        server.run(LogReader(target(kind, "d", "n"), state=tmp_path / "state", follow=True).next())
+    assert "lets it run" in found.value.hint
+    piece = server.run(LogReader(target(kind, "d", "n"), state=tmp_path / "state").next())
+    assert (piece.text, piece.last) == ("old\n", True), "without following there is the log of the earlier run"
+    assert piece.note.startswith("this is the log of r-a1, which is over; ")
+
+
+def test_a_pin_that_the_operator_has_not_seen_may_be_too_late_for_the_run_to_follow(tmp_path: Path) -> None:
+    state = pinned(asked(thing(done=True)))
+    state["metadata"]["generation"] = 2
+    log = LogReader(target(RAGIndex, "d", "n"), state=tmp_path / "state", follow=True)
+    waiting = Server(state, {"r-a1": (200, "old\n")}).run(log.next())
+    assert (waiting, waiting.note) == (LogPiece("", "", False), "the Run that was requested has not started yet")
+
+
+def test_following_ends_where_a_suspension_has_stopped_the_run(tmp_path: Path) -> None:
+    server, log = Server(thing(), {"r-a1": (200, "one\n")}), reader(tmp_path, follow=True)
+    assert server.run(log.next()) == LogPiece("r-a1", "one\n", False)
+    server.state, server.logs = suspended(thing()), {"r-a1": (200, "one\ntwo\n")}
+    assert server.run(log.next()) == LogPiece("r-a1", "two\n", False), "it is still stopping"
+    server.state, server.logs = stopped(suspended(thing())), {"r-a1": (200, "one\ntwo\nstopped\n")}
+    last = server.run(log.next())
+    assert last == LogPiece("r-a1", "stopped\n", True)
+    assert last.note == "r-a1 has ended and none follows it (Suspended: spec.suspend is set)"
+
+
+def test_following_ends_with_its_run_when_the_one_requested_meanwhile_will_not_start(tmp_path: Path) -> None:
+    server, log = Server(asked(thing()), {"r-a1": (200, "one\n")}), reader(tmp_path, follow=True)
+    assert server.run(log.next()) == LogPiece("r-a1", "one\n", False)
+    server.state = suspended(asked(thing(done=True)))
+    assert server.run(log.next()) == LogPiece("r-a1", "", True)
+
+
+def test_an_object_that_is_suspended_before_its_first_run_has_no_log_to_wait_for(tmp_path: Path) -> None:
+    state = suspended(thing(attempts=0))
+    del state["status"]["run"]
+    for follow in (True, False):
+        with pytest.raises(NotFoundError, match=r"has not run yet \(Suspended: spec.suspend is set\)") as found:
+            Server(state, {}).run(reader(tmp_path, follow=follow).next())
+        assert found.value.hint == "`gradatim resume dataset d` lets it run"
 
 
 def test_following_may_begin_before_the_first_run(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gradatim.platform.dirs import Layout, cache_dir, default_state_dir
 from gradatim.platform.errors import StateError
 from gradatim.platform.state import PlatformState, Record, StateFile, locked, parse, read
 
-RECORD = Record(12, 3.5, ("/bin/etcd", "--name=x"), "v1", "/log")
+RECORD = Record(12, 3.5, ("/bin/etcd", "--name=x"), "v1", "/log", "boot pid:[1]")
 
 
 def test_a_state_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -25,6 +25,12 @@ def test_a_state_reads_back_as_it_was_written(tmp_path: Path) -> None:
     file.record(Component.RAY, RECORD)
     file.record(Component.RAY, None)
     assert read(layout) == PlatformState(tmp_path, {Component.ETCD: RECORD}, {}, ("/a", "/b"), 3)
+
+
+def test_a_record_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    etcd = {"pid": 12, "created": 3.5, "argv": ["etcd"], "version": "v1", "log": "/log"}
+    text = json.dumps({"format": 1, "components": {"etcd": etcd}, "sourceRoots": [], "rayCpus": None})
+    assert parse(text, tmp_path).components == {Component.ETCD: Record(12, 3.5, ("etcd",), "v1", "/log", space="")}
 
 
 @pytest.mark.parametrize(

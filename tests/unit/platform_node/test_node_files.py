@@ -21,7 +21,7 @@ from gradatim.platform.node.prerequisites import cni_folder, missing_packages
 from gradatim.platform.node.state import NodeState
 from gradatim.platform.state import Record
 
-RECORD = Record(17, 1.5, ("etcd", "--x"), "v3", "/log")
+RECORD = Record(17, 1.5, ("etcd", "--x"), "v3", "/log", "boot pid:[1]")
 
 
 @pytest.fixture(scope="module")

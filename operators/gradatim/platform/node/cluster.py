@@ -24,7 +24,6 @@ from gradatim.platform.node.launches import cluster_env, enter
 from gradatim.platform.node.layout import API_SERVER, NODE_ADDRESS, PORTS, NodeLayout, Part
 from gradatim.platform.node.namespace import entered, network_namespace
 from gradatim.platform.node.state import NodeState
-from gradatim.platform.processes import Started
 
 
 def first_process(layout: NodeLayout, state: NodeState) -> int:
@@ -32,7 +31,7 @@ def first_process(layout: NodeLayout, state: NodeState) -> int:
     record = state.recorded(Part.NODE)
     if record is None:
         return 0
-    holder = processes.find(Started(record.pid, record.created), layout.root)
+    holder = processes.find(record.started, layout.root)
     with contextlib.suppress(psutil.NoSuchProcess, OSError):
         for child in holder.children() if holder else ():
             # A process gives up its namespaces first, then it waits for all others of them to end.
@@ -151,7 +150,7 @@ class NodeCluster:
     def pid_of(self, part: Part) -> int:
         """Return the process behind a part, the one that does its work. Raises StateError when it does not run."""
         record = NodeState(self.layout).recorded(part)
-        entry = processes.find(Started(record.pid, record.created), self.state_dir) if record else None
+        entry = processes.find(record.started, self.state_dir) if record else None
         if entry is None or not (children := entry.children()):
             raise StateError(f"{part} does not run in {self.state_dir}")
         return children[0].pid

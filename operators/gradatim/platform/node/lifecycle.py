@@ -118,7 +118,7 @@ def _status(part: Part, layout: NodeLayout, state: NodeState, probe: Probe) -> C
     record, log = state.recorded(part), layout.log(part)
     if record is None:
         return ComponentStatus(part, "stopped", "", None, "", "", 0, log)
-    process = processes.find(Started(record.pid, record.created), layout.root)
+    process = processes.find(record.started, layout.root)
     if process is None:
         return ComponentStatus(part, "dead", f"ended; see {log}", None, record.version, "", 0, log)
     answer = probe(part)
@@ -129,7 +129,7 @@ def _status(part: Part, layout: NodeLayout, state: NodeState, probe: Probe) -> C
 
 
 def _clear(layout: NodeLayout, state: NodeState) -> None:
-    _end(layout, {part: Started(record.pid, record.created) for part, record in state.parts.items()})
+    _end(layout, {part: record.started for part, record in state.parts.items()})
     cgroups.remove(layout.cgroup)
     prepare.remove(layout, Path("/proc/self/mountinfo").read_text())
 

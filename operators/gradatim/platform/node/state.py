@@ -68,5 +68,10 @@ def _record(fields: dict[str, object]) -> Record:
     if not isinstance(argv, list):
         raise TypeError("argv is not a list")
     return Record(
-        int(str(fields["pid"])), float(str(fields["created"])), tuple(map(str, argv)), str(fields["version"]), str(fields["log"])
-    )  # fmt: skip
+        int(str(fields["pid"])),
+        float(str(fields["created"])),
+        tuple(map(str, argv)),
+        str(fields["version"]),
+        str(fields["log"]),
+        str(fields.get("space", "")),
+    )
