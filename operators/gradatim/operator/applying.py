@@ -6,8 +6,9 @@ what exists is checked for its owner before it counts as ours. It decides nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_RUN, MANAGER
 from gradatim.api.reasons import Reason
@@ -18,7 +19,7 @@ from gradatim.operator.edges import Edges
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.kube import CONFIG_MAPS, AlreadyExists, Body, Kube, is_owned_by, owner_reference
 from gradatim.operator.observing import CONFIG_KEY, read_frozen
-from gradatim.operator.runs.model import Discard, Kill, RequestStop, RunAction, Submit
+from gradatim.operator.runs.model import Discard, Evidence, Kill, RequestStop, RunAction, Submit
 from gradatim.operator.runtimes.base import Launch, Tenant
 
 
@@ -83,12 +84,13 @@ async def take(
     identity: StoreIdentity,
     tenant: Tenant,
     run: RunStatus,
-    config: RunConfig | None,
+    evidence: Evidence,
 ) -> None:
     """Take the actions on the active attempt. Raises `DependencyError` or `WillNeverWork`."""
+    config, document = evidence.config, evidence.document
     for action in actions:
         if isinstance(action, Submit):
-            if config is None:
+            if config is None or document is None:
                 raise TryLater(f"the frozen inputs of {run.name!r} are not there yet")
             # A request that ended an earlier attempt must not end this one.
             store = await edges.artifacts(identity, config.object.namespace)
@@ -97,7 +99,7 @@ async def take(
                 # Makes the namespace's folder: a kubelet that has to make it for the pod's mount makes it root's.
                 await store.probe()
             runtime = await edges.runtime(identity, tenant)
-            await runtime.submit(launch(run, config, action.attempt))
+            await runtime.submit(launch(run, config, document, action.attempt))
         elif isinstance(action, Kill):
             runtime = await edges.runtime(identity, tenant)
             await runtime.stop(attempt_name(run.name, action.attempt))
@@ -109,13 +111,13 @@ async def take(
             await request_stop(store, run.name, action.reason)
 
 
-def launch(run: RunStatus, config: RunConfig, number: int) -> Launch:
-    """Return what the runtime gets for one attempt. Pure."""
+def launch(run: RunStatus, config: RunConfig, document: Mapping[str, Any], number: int) -> Launch:
+    """Return what the runtime gets for one attempt of the Run whose frozen inputs are `document`. Pure."""
     spec = config.dataset or config.index
     return Launch(
         name=attempt_name(run.name, number),
         namespace=config.object.namespace,
-        config_json=attempt_json(config, number),
+        config_json=attempt_json(document, number),
         config_digest=config.digest,
         uid=config.object.uid,
         workers=1 if spec is None else spec.compute.workers,

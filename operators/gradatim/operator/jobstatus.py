@@ -69,7 +69,7 @@ def common(facts: Facts) -> list[Verdict]:
     elif active or block is not None:
         if asked or not facts.serving:
             found.append(Verdict(ConditionType.CURRENT, False if facts.serving else None, *progress))
-    elif facts.serving and run is not None and run.done and run.succeeded:
+    elif facts.serving and run is not None and run.done and run.succeeded and not decision.behind:
         found.append(Verdict(ConditionType.CURRENT, True, Reason.SUCCEEDED, facts.serving_message))
     return found
 
@@ -110,13 +110,14 @@ def state(verdicts: list[Verdict], run: RunStatus | None, *, degraded: bool = Fa
     queued = by_type.get(ConditionType.QUEUED)
     if active and queued is not None and queued.status and by_type[ConditionType.READY].status is not True:
         return State.QUEUED
+    reconciling = by_type[ConditionType.RECONCILING]
     if active and by_type[ConditionType.READY].status is not True:
-        return State.RUNNING
+        resumes = reconciling.status and reconciling.reason is Reason.CONCURRENCY_LIMIT
+        return State.QUEUED if resumes else State.RUNNING
     if by_type[ConditionType.READY].status is True:
         return State.DEGRADED if degraded else State.READY
     if by_type[ConditionType.STALLED].status:
         return State.FAILED
-    reconciling = by_type[ConditionType.RECONCILING]
     if reconciling.status and reconciling.reason in {Reason.CONCURRENCY_LIMIT, Reason.QUEUED}:
         return State.QUEUED
     return State.PENDING if reconciling.status or run is None else State.FAILED

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from gradatim.api.runstatus import Outcome
 from gradatim.operator import clock
 from gradatim.operator.dependents import Says
 from gradatim.operator.errors import TryLater
@@ -19,6 +20,7 @@ from gradatim.operator.firstlist import FirstList
 from gradatim.operator.kube import ApiUnreachable, Body, Conflict, KubeError, NotFound, ours
 from gradatim.operator.passes import Context, Reconciler
 from gradatim.operator.queue import Key, Lane, WorkQueue
+from gradatim.operator.runs.attempts import OVER
 
 logger = logging.getLogger(__name__)
 CONFLICT_DELAY = 0.05  # seconds; somebody wrote in between, so read again
@@ -192,6 +194,7 @@ class Loop:
         self.context.dependents.gone(key)
         self.context.unreachable_since.pop(key, None)
         self.context.moving_since.pop(key, None)
+        self.context.answered.pop(key, None)
         self.context.unswept.discard(key)
         self.context.released.pop(key, None)
         self._must_read.discard(key)
@@ -232,7 +235,15 @@ def slot_of(body: Body) -> str:
     status = body.get("status") or {}
     profile = (status.get("store") or {}).get("profile", "")
     active = run_name(body) and not status["run"].get("done")
-    return profile if active and isinstance(profile, str) else ""
+    return profile if active and isinstance(profile, str) and not _rests(body, status["run"]) else ""
+
+
+def _rests(body: Body, run: Body) -> bool:
+    """Return whether a Run has given its slot back: its last attempt was stopped, or is over while the object is suspended."""
+    attempts = run.get("attempts") or [{}]
+    outcome = attempts[-1].get("outcome")
+    suspended = bool((body.get("spec") or {}).get("suspend"))
+    return bool(outcome == Outcome.STOPPED or (suspended and outcome in OVER))
 
 
 def run_name(body: Body) -> str:

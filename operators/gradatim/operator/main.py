@@ -18,8 +18,9 @@ from collections.abc import Mapping
 import kopf
 import uvloop
 
-from gradatim.operator import computeprofile, dataset, ragindex, serving, watches
+from gradatim.operator import computeprofile, dataset, namespaces, ragindex, serving, watches
 from gradatim.operator.dependents import Dependents
+from gradatim.operator.errors import OperatorError
 from gradatim.operator.firstlist import LONGEST, FirstList
 from gradatim.operator.kube import Kube
 from gradatim.operator.loop import Loop
@@ -51,10 +52,23 @@ def reconcilers() -> Mapping[str, Reconciler]:
 
 async def run(settings: Settings) -> int:
     """Run until a signal (0) or a failure (1)."""
-    kopf_settings = watches.operator_settings()
-    metrics, queue = Metrics(), WorkQueue()
-    metrics.watch_queue(queue)
+    kopf_settings, metrics = watches.operator_settings(), Metrics()
     kube = Kube(watches.credentials(kopf_settings), metrics.observe_call)
+    try:
+        settings, refused = await namespaces.narrowed(kube, settings)
+        return await _operate(kube, metrics, kopf_settings, settings, refused)
+    except OperatorError as error:
+        logger.error("the operator cannot start: %s", error)
+        return 1
+    finally:
+        await kube.close()
+
+
+async def _operate(
+    kube: Kube, metrics: Metrics, kopf_settings: kopf.OperatorSettings, settings: Settings, refused: tuple[str, ...]
+) -> int:
+    queue = WorkQueue()
+    metrics.watch_queue(queue)
     context = Context(
         kube=kube,
         edges=OpenEdges(kube, settings),
@@ -79,6 +93,9 @@ async def run(settings: Settings) -> int:
         asyncio.create_task(context.events.tell(kube), name="events"),
         *(asyncio.create_task(loop.work(), name=f"worker-{n}") for n in range(settings.workers)),
     }
+    if refused:
+        again = namespaces.until_readable(kube, refused, settings.resync)
+        tasks.add(asyncio.create_task(again, name="namespaces"))
     try:
         return await _until_end(tasks)
     finally:
@@ -91,7 +108,6 @@ async def run(settings: Settings) -> int:
         for server in servers:
             await server.cleanup()
         await context.edges.close()
-        await kube.close()
 
 
 async def _watch(loop: Loop, settings: Settings, kopf_settings: kopf.OperatorSettings, ready: asyncio.Event) -> None:

@@ -9,7 +9,9 @@ import functools
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from gradatim.api.kinds import KINDS
 from gradatim.operator.queue import Lane, WorkQueue
+from gradatim.operator.runs.ending import ENDINGS
 
 PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -54,6 +56,10 @@ class Metrics:
         self.finished = Counter(
             "gradatim_runs_finished_total", "Runs by kind and outcome.", ["kind", "outcome"], registry=registry
         )
+        # A series that begins with its first count shows no increase: the first failure after a start would be seen by no alert.
+        for plural in (kind.plural for kind in KINDS if kind.namespaced):
+            for outcome in ENDINGS:
+                self.finished.labels(plural, outcome.value)
         self.abandoned = Counter(
             "gradatim_cleanup_abandoned_total", "Deletions released without clean-up.", registry=registry
         )

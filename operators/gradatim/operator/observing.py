@@ -32,6 +32,7 @@ from gradatim.api.runstatus import RunStatus, StoreIdentity
 from gradatim.operator.edges import Edges
 from gradatim.operator.errors import DependencyError, WillNeverWork
 from gradatim.operator.kube import CONFIG_MAPS, NAMESPACES, Body, Kube, is_owned_by, ours
+from gradatim.operator.newer import run_config, understood
 from gradatim.operator.queue import Key
 from gradatim.operator.runs.attempts import OVER
 from gradatim.operator.runs.lifecycle import Block
@@ -94,7 +95,7 @@ async def surrounding(
 def readable(model: type[M], body: Body) -> M:
     """Return what an object that others own says. Raises `WillNeverWork` where this release cannot read it."""
     try:
-        return model.model_validate(body)
+        return understood(model, body)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -117,12 +118,16 @@ async def _suite(kube: Kube, namespace: str, name: str) -> SuiteDocument | Block
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """The frozen inputs of a Run: the ConfigMap as read, what it holds, and the digest of that."""
+    """The frozen inputs of a Run: the ConfigMap as read, what it holds, and the digest of that.
+
+    `document` is what attempts are given: a newer release may have frozen more than `config` knows.
+    """
 
     body: Body | None
     config: RunConfig | None
     conflict: str | None = None
     digest: str | None = None
+    document: Mapping[str, Any] | None = None
 
 
 async def frozen(kube: Kube, namespace: str, uid: str, run: RunStatus) -> Frozen:
@@ -155,20 +160,19 @@ def read_frozen(body: Body | None, uid: str, run: str) -> Frozen:
         return Frozen(body, None, f"ConfigMap {run!r} belongs to somebody else; remove or rename it")
     try:
         document = json.loads(body.get("data", {}).get(CONFIG_KEY, ""))
-        config = RunConfig.model_validate_json(json.dumps(document))  # what is digested is what is used
+        config = run_config(document)  # what is digested is what is used, and handed over
+        # Over the document, not over the model: another release has other defaults and fields, and must not restart a Run.
+        digest = document_digest(document)
     except (ValueError, RecursionError):
         return Frozen(body, None, f"ConfigMap {run!r} does not hold a RunConfig of this release; remove it")
-    # Over the document, not over the model: another release has other defaults, and an upgrade must not restart a Run.
-    digest = document_digest(document)
-    return Frozen(body, config, digest=digest if digest == config.digest else "")
+    return Frozen(body, config, digest=digest if digest == config.digest else "", document=document)
 
 
-async def evidence(
-    edges: Edges, identity: StoreIdentity, tenant: Tenant, run: RunStatus, config: RunConfig | None
-) -> Evidence:
+async def evidence(edges: Edges, identity: StoreIdentity, tenant: Tenant, run: RunStatus, held: Frozen) -> Evidence:
     """Look at the active attempt: the runtime's view, its progress and its result."""
+    config, document = held.config, held.document
     if run.done or not run.attempts or run.attempts[-1].outcome in OVER:
-        return Evidence(config=config)
+        return Evidence(config=config, document=document)
     last = run.attempts[-1]
     unknown: list[DependencyError] = []
     observed: Observed | None = None
@@ -195,7 +199,7 @@ async def evidence(
     except DependencyError as error:
         unknown.append(error)
         unread = True
-    return Evidence(config, observed, progress, result, rejected, unread=unread, **_unknown(unknown))
+    return Evidence(config, observed, progress, result, rejected, unread=unread, document=document, **_unknown(unknown))
 
 
 class _Unknown(TypedDict):

@@ -32,6 +32,7 @@ class Context:
     events: EventQueue = field(default_factory=EventQueue)
     unreachable_since: dict[Key, datetime] = field(default_factory=dict)
     moving_since: dict[Key, datetime] = field(default_factory=dict)
+    answered: dict[Key, datetime] = field(default_factory=dict)  # by the runtime, about the active attempt
     unswept: set[Key] = field(default_factory=set)  # indexes whose stray collections could not be removed
     released: dict[Key, str] = field(default_factory=dict)  # finished Runs of which no pods are kept any more
     wake: list[Key] = field(default_factory=list)

@@ -51,15 +51,15 @@ def identity_now(
 ) -> StoreIdentity | None:
     """Return what an object uses in this pass: its own identity, with what its profile says anew about the same stores.
 
-    New credentials count at once; another Ray cluster counts once no Run is active on the old one. RayJobs outlive their Run, so that KubeRay
-    is asked about what it ran until the next Run starts.
+    New credentials count at once; another Ray cluster counts once no Run is active on the old one, and so does another profile: what the
+    old one names may be gone for good. RayJobs outlive their Run, so that KubeRay is asked about what it ran until the next Run starts.
     """
     if known is None or profile is None:
         return identity_of(profile) if known is None and profile is not None else known
-    new = identity_of(profile)
-    if profile.metadata.name != known.profile or not same_stores(known, new):
+    new, active = identity_of(profile), run is not None and not run.done
+    if not same_stores(known, new) or (active and new.profile != known.profile):
         return known
-    holds = run is not None and (not run.done or known.runtime_type == "kuberay")
+    holds = active or (run is not None and known.runtime_type == "kuberay")
     if holds and (new.runtime_type, new.runtime_address) != (known.runtime_type, known.runtime_address):
         kept = ("runtime_type", "runtime_address", "runtime_secret")
         new = new.model_copy(update={name: getattr(known, name) for name in kept})

@@ -1,7 +1,7 @@
 """Turns an object as read into typed values, or into a status that says what is wrong with it.
 
 Called by the kinds' reconcile. The schema has refused most mistakes at apply; what arrives here all the same (an older CRD, a cron line, a
-rule that CEL cannot express) ends as Stalled/InvalidSpec, never as a crash.
+rule that CEL cannot express) ends as Stalled/InvalidSpec, never as a crash. Fields of a newer release are no mistake.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from gradatim.api.base import ReadModel
 from gradatim.operator.errors import explained
 from gradatim.operator.kube import Body
+from gradatim.operator.newer import understood
 
 M = TypeVar("M", bound=ReadModel)
 
@@ -25,7 +26,7 @@ def typed(model: type[M], body: Body) -> M:
     """Return the typed object. Raises `InvalidSpecError`."""
     slim = {k: v for k, v in body.items() if k != "status"}
     try:
-        return model.model_validate(slim)
+        return understood(model, slim)
     except ValidationError as error:
         raise InvalidSpecError(explained(error)) from error
 

@@ -20,7 +20,8 @@ from gradatim.operator.errors import DependencyError, TryLater
 from gradatim.operator.kube import ApiUnreachable, Body
 from gradatim.operator.passes import Context
 from gradatim.operator.queue import Key
-from gradatim.operator.runs.lifecycle import Block, Decision
+from gradatim.operator.runs.ending import ending
+from gradatim.operator.runs.lifecycle import Block, Decision, postponed
 from gradatim.operator.runs.model import Evidence, Step, Submit
 from gradatim.operator.writing import fence
 
@@ -36,21 +37,37 @@ def reads(key: Key, profile: str, datasets: Iterable[str]) -> list[Key]:
     return [Key("computeprofiles", "", profile), *(Key("datasets", key.namespace, d) for d in datasets)]
 
 
-def granted(context: Context, key: Key, profile: ComputeProfile | None) -> bool:
-    """Return whether the profile has room for one more Run of this object."""
-    if profile is None:
+def granted(
+    context: Context, key: Key, profile: ComputeProfile | None, identity: StoreIdentity | None, run: RunStatus | None
+) -> bool:
+    """Return whether there is room for one more Run of this object, or for the one that has begun and may have given its slot back."""
+    home = _home(profile, identity, active=run is not None and not run.done)
+    if profile is None or home is None:
         return True
-    return context.slots.may_start(key, profile.metadata.name, profile.spec.limits.max_concurrent_runs)
+    limit = profile.spec.limits.max_concurrent_runs if home == profile.metadata.name else None
+    return context.slots.may_start(key, home, limit)
 
 
-def count(context: Context, key: Key, profile: ComputeProfile | None, decision: Decision) -> None:
-    """Count the Run in the profile's slots, and wake whoever waited for the one that ended."""
+def _home(profile: ComputeProfile | None, identity: StoreIdentity | None, *, active: bool) -> str | None:
+    """Return the name of the profile that a Run is counted in: it stays with the one that it began on, whatever the spec says by now."""
+    if active and identity is not None:
+        return identity.profile
+    return None if profile is None else profile.metadata.name
+
+
+def count(
+    context: Context, key: Key, profile: ComputeProfile | None, identity: StoreIdentity | None, decision: Decision
+) -> None:
+    """Count the Run in its profile's slots, and wake whoever waited for the one that ended, or is suspended."""
     run = decision.step.run
-    if run is not None and not run.done:
-        if profile is not None:
-            context.wake.extend(context.slots.take(key, profile.metadata.name))
-    elif not decision.wants_slot:
+    lives = run is not None and not run.done
+    home = _home(profile, identity, active=lives and decision.trigger is None)
+    if decision.wants_slot and home is not None:
+        context.wake.extend(context.slots.wait(key, home))
+    elif not lives or decision.paused:
         context.wake.extend(context.slots.release(key))
+    elif home is not None:
+        context.wake.extend(context.slots.take(key, home))
 
 
 def held_up(context: Context, key: Key, error: TryLater, now: datetime) -> Trouble:
@@ -66,6 +83,16 @@ def held_up(context: Context, key: Key, error: TryLater, now: datetime) -> Troub
     if isinstance(error, ApiUnreachable) or (now - first).total_seconds() < SHORT_WAIT:
         raise error
     return error.reason, error.message
+
+
+def timed(context: Context, key: Key, evidence: Evidence, now: datetime) -> Evidence:
+    """Return what is known about the active attempt with when its runtime last answered.
+
+    Kept for the life of the process: a new one counts from its own first look, which is later, and nothing is written for it.
+    """
+    if evidence.observed is not None:
+        context.answered[key] = now
+    return dataclasses.replace(evidence, answered=context.answered.setdefault(key, now))
 
 
 async def act(
@@ -90,23 +117,26 @@ async def act(
                 await applying.discard(context.kube, context.edges, identity, body, decision.replaced)
             config = await applying.freeze(context.kube, body, decision.start)
         except TryLater as error:
-            # Not started: the trigger stays due, and status goes on naming the Run whose remains are still there.
-            return Decision(Step(run=decision.replaced)), [held_up(context, key, error, now)]
+            # Not started: status goes on naming the Run whose remains are still there.
+            return postponed(decision), [held_up(context, key, error, now)]
         run = run.model_copy(update={"config_digest": config.digest})
     try:
-        await applying.take(
-            decision.step.actions, context.edges, identity, applying.tenant_of(body), run, evidence.config
-        )
+        await applying.take(decision.step.actions, context.edges, identity, applying.tenant_of(body), run, evidence)
         if any(isinstance(a, Submit) for a in decision.step.actions):
             context.metrics.attempts.labels(key.plural).inc()
         wait = await _release(context, key, body, identity, run, now=now)
     except TryLater as error:
         troubles.append(held_up(context, key, error, now))
         run, wait = decision.step.held or run, error.delay
-    if decision.step.run is not None and decision.step.run.done and decision.step.finished is not None:
-        context.metrics.finished.labels(key.plural, decision.step.finished.outcome).inc()
     requeue = decision.step.requeue if wait is None else wait
     return dataclasses.replace(decision, step=dataclasses.replace(decision.step, run=run, requeue=requeue)), troubles
+
+
+def count_end(context: Context, key: Key, before: RunStatus | None, step: Step) -> None:
+    """Count the Run that this pass has ended. Called once that is written: a conflict repeats the pass, and would repeat the count."""
+    outcome = ending(before, step)
+    if outcome is not None:
+        context.metrics.finished.labels(key.plural, outcome.value).inc()
 
 
 async def _release(
@@ -148,9 +178,9 @@ def overdue(context: Context, key: Key, unknown: bool, now: datetime) -> bool:  
 
 
 def abandon(context: Context, key: Key, *, active: bool) -> None:
-    """Give back the slot of a Run that was decided and could not start."""
-    if not active:
-        context.wake.extend(context.slots.release(key))
+    """Give back the slot of a Run that was decided and could not start; one that has begun keeps it, and waits for none meanwhile."""
+    leave = context.slots.step_back if active else context.slots.release
+    context.wake.extend(leave(key))
 
 
 def retry_in(

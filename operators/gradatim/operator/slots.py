@@ -1,7 +1,8 @@
 """Who may start a Run now: the concurrency limits of a profile, fair between namespaces.
 
-Used by `loop`, between a plan and its application, without awaiting in between. In memory only: after a restart every object is looked at
-once before anything new starts (`primed`), so that Runs already active are counted.
+Used by `loop`, between a plan and its application, without awaiting in between. An object is counted for one profile at a time, as active or
+as waiting. In memory only: after a restart every object is looked at once before anything new starts (`primed`), so that Runs already
+active are counted.
 """
 
 from __future__ import annotations
@@ -22,9 +23,15 @@ class Slots:
     _waiting: dict[str, dict[Key, None]] = field(default_factory=dict)
     _limits: dict[str, ConcurrencyLimit] = field(default_factory=dict)
 
-    def may_start(self, key: Key, profile: str, limit: ConcurrencyLimit) -> bool:
-        """Return whether `key` may take a slot now. Whoever may not is remembered as waiting."""
-        self._limits[profile] = limit
+    def may_start(self, key: Key, profile: str, limit: ConcurrencyLimit | None) -> bool:
+        """Return whether `key` may take a slot now; without a limit, by the last one heard of. Whoever may not is remembered as waiting.
+
+        To be followed by `take`, `wait` or `release`, which forget what else was counted for `key`.
+        """
+        if limit is None:
+            limit = self._limits.get(profile, ConcurrencyLimit())
+        else:
+            self._limits[profile] = limit
         if limit.total is None and limit.per_namespace is None:
             return True
         active = self._active.setdefault(profile, set())
@@ -44,13 +51,18 @@ class Slots:
         return running[key.namespace] == fewest
 
     def take(self, key: Key, profile: str) -> list[Key]:
-        """Count `key` as active; return whose turn it is next, if that is new."""
+        """Count `key` as active in this profile alone; return whose turn it is next, if that is new."""
+        freed = self._leave(key, self._active, but=profile)
         self._waiting.get(profile, {}).pop(key, None)
         active = self._active.setdefault(profile, set())
         if key in active:
-            return []
+            return freed
         active.add(key)
-        return self.turns(profile)
+        return [*freed, *self.turns(profile)]
+
+    def wait(self, key: Key, profile: str) -> list[Key]:
+        """Let `key` go on waiting for this profile alone; return whose turn it is elsewhere."""
+        return self._leave(key, self._active, but=profile)
 
     def release(self, key: Key) -> list[Key]:
         """Count `key` as idle and no longer waiting; return whose turn it is now."""
@@ -60,9 +72,11 @@ class Slots:
         """Stop waiting without giving a slot back, so that who cannot start holds up nobody; return whose turn it is now."""
         return self._leave(key, {})
 
-    def _leave(self, key: Key, holders: dict[str, set[Key]]) -> list[Key]:
+    def _leave(self, key: Key, holders: dict[str, set[Key]], but: str | None = None) -> list[Key]:
         freed: list[Key] = []
         for profile in {**self._active, **self._waiting}:
+            if profile == but:
+                continue
             active, waiting = holders.get(profile, set()), self._waiting.get(profile, {})
             if key in active or key in waiting:
                 active.discard(key)

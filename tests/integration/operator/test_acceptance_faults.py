@@ -338,6 +338,61 @@ async def test_a_runtime_that_is_silent_or_loses_its_answer_starts_nothing_twice
             assert [a["outcome"] for a in body["status"]["run"]["attempts"]] == ["Succeeded"]
 
 
+async def test_a_new_spec_whose_run_cannot_start_is_neither_current_nor_failed(
+    operator_platform: PlatformState, tmp_path: Path
+) -> None:
+    waits = {("True", "RuntimeUnreachable"), ("True", "ProfileNotReady")}
+    async with running(operator_platform, tmp_path) as (b, _):
+        ns = await b.namespace()
+        b.instant.script(f"{ns}.failed", outcome="Failed", phase="Failed", failure="User", message="it broke")
+        keys = [await b.apply(body) for body in both(b, ns)]
+        for key in keys:
+            await b.current(key)
+        failed = await b.apply(b.dataset(ns, "failed"))
+        await b.watcher.until(failed, lambda o: truth(o, "Stalled")[0] == "True", "failed")
+        b.instant.script(f"{ns}.failed")
+        with b.instant.fault(unreachable=True):
+            for key in (*keys, failed):
+                await b.change(key, {"spec": CHANGE[key[0]]})
+            for key in (*keys, failed):
+                body = await b.watcher.until(key, lambda o: truth(o, "Reconciling") in waits, "waiting")
+                assert body["status"]["run"]["generation"] == 1
+                assert truth(body, "Stalled")[0] == "False"
+                current = condition(body, "Current")
+                assert (current["status"], current["observedGeneration"]) != ("True", 2)
+        for key in (*keys, failed):
+            body = await b.current(key)
+            assert body["status"]["run"]["generation"] == body["metadata"]["generation"] == 2
+
+
+async def test_a_watched_namespace_that_may_not_be_read_costs_one_restart(
+    operator_platform: PlatformState, tmp_path: Path
+) -> None:
+    async with bench(operator_platform, tmp_path) as b:
+        kept, lost = await b.namespace(), await b.namespace()
+        b.instant.script("default", collectionObjects=1)
+
+        async def refuse(call: Call) -> Answer | None:
+            return refusal(403, "Forbidden") if call.namespace == lost else None
+
+        operator = b.operator(GRADATIM_WATCH_NAMESPACES=f"{kept},{lost}")
+        await operator.start()
+        operator.keep()
+        for body in both(b, kept):
+            await b.current(await b.apply(body))
+        with b.api.fault(before=refuse):
+            b.api.cut_streams()
+            async with asyncio.timeout(60):
+                while not operator.exits:
+                    await asyncio.sleep(0.1)
+            await b.current(await b.apply(b.dataset(kept, "later")))
+            await asyncio.sleep(5)  # two resyncs
+            assert (len(operator.exits), operator.exits[0] != 0) == (1, True)
+        await b.current(await b.apply(b.dataset(lost, "back")))
+        await b.purge()
+        assert b.watcher.all_violations() == []
+
+
 async def _ended(task: asyncio.Task[None], operators: list[Operator]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

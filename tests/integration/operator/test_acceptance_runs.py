@@ -213,6 +213,29 @@ async def test_frozen_inputs_that_somebody_deletes_are_frozen_again(b: Bench, ki
     assert b.instant.started(run) == [f"{run}-a1"]
 
 
+async def test_a_suspended_run_leaves_its_slot_to_another_and_waits_for_one_to_go_on(b: Bench) -> None:
+    profile = f"{b.profile}-single"
+    await b.cluster.create(b.profile_body(profile, limits={"maxConcurrentRuns": {"perNamespace": 1}}))
+    ns = await b.namespace()
+    for name in ("first", "second"):
+        b.instant.script(f"{ns}.{name}", **FOR_EVER)
+    compute = {"profileRef": {"name": profile}}
+    first = await b.apply(b.dataset(ns, "first", compute=compute))
+    await b.run_until(first, lambda r: bool(r) and r["attempts"][0]["outcome"] == "Running", "running")
+    second = await b.apply(b.dataset(ns, "second", compute=compute))
+    await b.watcher.until(second, lambda o: truth(o, "Reconciling") == ("True", "ConcurrencyLimit"), "waiting")
+    await b.change(first, {"spec": {"suspend": True}})
+    other = await b.run_until(second, lambda r: bool(r) and r["attempts"][0]["outcome"] == "Running", "running")
+    await b.change(first, {"spec": {"suspend": False}})
+    body = await b.watcher.until(first, lambda o: truth(o, "Reconciling") == ("True", "ConcurrencyLimit"), "waiting")
+    assert outcomes(body) == [(1, "Stopped", "")]
+    b.instant.script(f"{ns}.first")
+    b.instant.finish(f"{other['status']['run']['name']}-a1")
+    assert outcomes(await b.current(second)) == [(1, "Succeeded", "")]
+    assert outcomes(await b.current(first)) == [(1, "Stopped", ""), (2, "Succeeded", "")]
+    await b.cluster.delete("ComputeProfile", "", profile)
+
+
 async def test_a_full_profile_lets_the_namespace_with_the_fewest_runs_go_first(b: Bench) -> None:
     profile = f"{b.profile}-narrow"
     await b.cluster.create(b.profile_body(profile, limits={"maxConcurrentRuns": {"total": 2}}))

@@ -23,8 +23,11 @@ from gradatim.platform import PlatformState
 GOLDEN = Path(__file__).parents[2] / "data" / "objects_v1alpha1_first_release.json"
 
 
-async def restored(b: Bench, kind: str, ns: str) -> tuple[tuple[str, str, str], Body]:
-    """Put an object back as it was, with its children, and return its key and what was written."""
+async def restored(b: Bench, kind: str, ns: str, **frozen: Any) -> tuple[tuple[str, str, str], Body]:
+    """Put an object back as it was, with its children, and return its key and what was written.
+
+    `frozen` are members more of the frozen inputs.
+    """
     golden = json.loads(GOLDEN.read_text())[kind]
     profile = await b.cluster.get("ComputeProfile", "", b.profile)
     known = {"@STORE@": str(b.store), "@VECTORS@": b.vectors.url, "@PROFILE@": b.profile, "@NS@": ns}
@@ -35,7 +38,7 @@ async def restored(b: Bench, kind: str, ns: str) -> tuple[tuple[str, str, str], 
         body | {"metadata": {"name": "one", "namespace": ns, "annotations": golden["annotations"]}}
     )
     uid = made["metadata"]["uid"]
-    found = _sealed(_filled(golden, known | {"@UID@": uid, "@PREFIX@": collection_prefix(uid)}))
+    found = _sealed(_filled(golden, known | {"@UID@": uid, "@PREFIX@": collection_prefix(uid)}), frozen)
     key = (kind, ns, "one")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     for attempt in found["status"]["run"]["attempts"]:  # the deadline counts from now, not from when it was recorded
@@ -65,9 +68,10 @@ def _filled(value: Any, known: dict[str, str]) -> Any:
     return json.loads(text)
 
 
-def _sealed(found: Body) -> Body:
-    """Give the frozen inputs the digest that they have with this object's names in them."""
-    document = json.loads(found["configMap"]["data"]["config.json"])
+def _sealed(found: Body, frozen: Body) -> Body:
+    """Give the frozen inputs the digest that they have with this object's names and these members in them."""
+    document = json.loads(found["configMap"]["data"]["config.json"]) | frozen
+    found["configMap"]["data"]["config.json"] = json.dumps(document)
     return _filled(found, {document["digest"]: document_digest(document)})  # type: ignore[no-any-return]
 
 
@@ -101,6 +105,23 @@ async def test_a_running_job_of_the_first_release_is_left_alone_and_ends_well(
             assert body["status"]["active"]["digest"] != golden["status"]["active"]["digest"]
         assert b.instant.log("submit") == []
         assert b.watcher.all_violations() == []
+        await b.purge()
+
+
+async def test_a_running_job_of_a_newer_release_goes_on_after_a_rollback(
+    operator_platform: PlatformState, tmp_path: Path
+) -> None:
+    async with bench(operator_platform, tmp_path) as b:
+        ns = await b.namespace()
+        both = [await restored(b, kind, ns, fresh={"a": 1}) for kind in ("Dataset", "RAGIndex")]
+        for _, golden in both:
+            b.instant.finish(f"{golden['status']['run']['name']}-a1")
+        await b.operator().start()
+        for key, golden in both:
+            body = await b.watcher.until(key, lambda o: kstatus(o) == "Current" and o["status"]["run"]["done"], "ended")
+            run = golden["status"]["run"]["name"]
+            assert (body["status"]["run"]["name"], body["status"]["run"]["succeeded"]) == (run, True)
+        assert b.instant.log("submit") == []
         await b.purge()
 
 

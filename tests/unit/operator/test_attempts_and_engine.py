@@ -156,6 +156,33 @@ JUDGED: list[tuple[str, Attempt, Evidence, bool, dict[str, Any]]] = [
             "finished_at": ago(0),
         },
     ),
+    (
+        "a stop whose process nobody sees is waited for",
+        RUNNING,
+        Evidence(unknown=("runtime",), result=result("Stopped")),
+        True,
+        {},
+    ),
+    (
+        "and is one past its fence: the cluster may be gone for good",
+        OLD,
+        Evidence(unknown=("runtime",), result=result("Stopped")),
+        True,
+        {"outcome": Outcome.STOPPED, "finished_at": ago(1), "message": ""},
+    ),
+    (
+        "or a missed deadline, where nobody had asked for it",
+        OLD,
+        Evidence(unknown=("runtime",), result=result("Stopped")),
+        False,
+        {
+            "outcome": Outcome.FAILED,
+            "failure": Failure.DEADLINE,
+            "reason": "DeadlineExceeded",
+            "message": "no result 600 s after the start: activeDeadlineSeconds",
+            "finished_at": ago(0),
+        },
+    ),
     ("a process that has just ended may still get its result", RUNNING, seen(Phase.SUCCEEDED, 3), False, {}),
     (
         "a process that ended without a result lost its node",

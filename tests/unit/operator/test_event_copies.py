@@ -42,7 +42,7 @@ class World:
         self.during: Callable[[], None] = lambda: None
         context: Any = SimpleNamespace(
             kube=self, metrics=Metrics(), wake=[], slots=Slots(), dependents=Dependents(), unreachable_since={},
-            moving_since={}, unswept=set(), released={},
+            moving_since={}, answered={}, unswept=set(), released={},
         )  # fmt: skip
         self.loop = Loop(context, WorkQueue(), {"ragindices": self.reconcile})
 

@@ -54,6 +54,7 @@ class World:
             settings=Settings(),
             unreachable_since={},
             moving_since={},
+            answered={},
             unswept=set(),
             released={},
         )

@@ -141,12 +141,17 @@ ROTATED = profile(artifactStore={"root": "file:///s/{namespace}/", "operatorSecr
 PODS = HOME.model_copy(update={"runtime_type": "kuberay", "runtime_address": None, "runtime_secret": None})
 ACTIVE = RunStatus(name="r", trigger="generation")
 ENDED = ACTIVE.model_copy(update={"done": True})
+PODS_MOVED = PODS.model_copy(update={"profile": "other", "profile_uid": "uid-other"})
+OTHER = identity_of(profile("other"))
 PODS_ROTATED = PODS.model_copy(update={"artifact_secret": "files-2"})
 IDENTITIES: list[tuple[str, StoreIdentity | None, ComputeProfile | None, RunStatus | None, StoreIdentity | None]] = [
     ("nothing is known yet", None, None, None, None),
     ("the first profile gives it", None, profile(), None, HOME),
     ("a profile that is gone leaves it", HOME, None, ENDED, HOME),
-    ("another profile does not change it", HOME, profile("other"), ENDED, HOME),
+    ("another profile does not change it during a Run", HOME, profile("other"), ACTIVE, HOME),
+    ("and does between two, as what the old one names may be gone", HOME, profile("other"), ENDED, OTHER),
+    ("and before the first", HOME, profile("other"), None, OTHER),
+    ("one with other stores never does", HOME, profile("other", **ELSEWHERE), ENDED, HOME),
     ("other stores do not change it", HOME, profile(**ELSEWHERE), ENDED, HOME),
     ("new credentials count at once", HOME, ROTATED, ACTIVE, HOME.model_copy(update={"artifact_secret": "files-2"})),
     ("another Ray cluster does not count during a Run", HOME, MOVED, ACTIVE, HOME),
@@ -154,6 +159,7 @@ IDENTITIES: list[tuple[str, StoreIdentity | None, ComputeProfile | None, RunStat
     ("what KubeRay runs is KubeRay's", PODS, profile(), ACTIVE, PODS),
     ("and so is what it ran", PODS, profile(), ENDED, PODS),
     ("with new credentials for its stores", PODS, ROTATED, ENDED, PODS_ROTATED),
+    ("also where the profile is another one", PODS, profile("other"), ENDED, PODS_MOVED),
     ("KubeRay that ran nothing is left at once", PODS, profile(), None, HOME),
 ]
 

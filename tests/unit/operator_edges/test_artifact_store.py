@@ -200,24 +200,37 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("error", "reason", "said"),
     [
-        pytest.param(OSError(5, "Input/output error"), Reason.STORE_UNREACHABLE, id="a broken disk"),
-        pytest.param(OSError(116, "Stale file handle"), Reason.STORE_UNREACHABLE, id="a stale mount"),
-        pytest.param(PermissionError(13, "denied"), Reason.STORE_NOT_READABLE, id="no permission"),
+        pytest.param(OSError(5, "Input/output error"), Reason.STORE_UNREACHABLE, "cannot be used", id="a broken disk"),
+        pytest.param(OSError(116, "Stale file handle"), Reason.STORE_UNREACHABLE, "cannot be used", id="a stale mount"),
         pytest.param(
-            OSError("When reading: AWS Error ACCESS_DENIED during HeadObject"), Reason.CREDENTIALS_REFUSED, id="S3"
+            PermissionError(13, "denied"), Reason.STORE_NOT_READABLE, "check the permissions", id="no permission"
         ),
-        pytest.param(b"something older", Reason.STORE_NOT_READABLE, id="a store that forgets"),
+        pytest.param(
+            OSError(30, "Read-only file system"), Reason.STORE_NOT_READABLE, "mount it writable", id="a read-only mount"
+        ),
+        pytest.param(
+            OSError("When reading: AWS Error ACCESS_DENIED during HeadObject"),
+            Reason.CREDENTIALS_REFUSED,
+            "check the Secret",
+            id="S3",
+        ),
+        pytest.param(
+            b"something older", Reason.STORE_NOT_READABLE, "all replicas see the same", id="a store that forgets"
+        ),
     ],
 )
-async def test_a_store_that_fails_is_reported_and_never_absent(error: Exception | bytes, reason: Reason) -> None:
+async def test_a_store_that_fails_is_reported_and_never_absent(
+    error: Exception | bytes, reason: Reason, said: str
+) -> None:
     places = Places(1)
     store = ArtifactStore("file:///x/", Broken(error), places, Budget())
     with pytest.raises(DependencyError) as caught:
         await store.probe()
     places.close()
     assert caught.value.reason == reason
+    assert said in caught.value.message
 
 
 async def test_a_dead_store_does_not_take_the_threads_of_the_others() -> None:

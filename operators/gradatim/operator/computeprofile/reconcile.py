@@ -34,14 +34,15 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
         generation = body["metadata"]["generation"]
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
         return await write(context, key, body, broken, known.conditions, None)
-    identity = identity_of(profile)
+    identity, settings = identity_of(profile), context.settings
 
     async def runtime_version() -> str:
-        tenant = Tenant(context.settings.namespace, "")
+        # Where Runs may be: with `watchNamespaces` the operator has no right on RayJobs in its own namespace.
+        tenant = Tenant(settings.watch_namespaces[0] if settings.watch_namespaces else settings.namespace, "")
         return await (await context.edges.runtime(identity, tenant)).version()
 
     async def store_probe() -> str:
-        await (await context.edges.artifacts(identity, context.settings.namespace)).probe()
+        await (await context.edges.artifacts(identity, settings.namespace)).probe()
         return ""
 
     async def vector_version() -> str:
@@ -54,7 +55,7 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     if profile.spec.vector_store is not None:
         probes.append(await _probe(context, ConditionType.VECTOR_STORE_REACHABLE, vector_version()))
     active = context.slots.active(key.name)
-    deadline = context.settings.runs.dependency_deadline
+    deadline = settings.runs.dependency_deadline
     new = status(profile, known, tuple(probes), active=active, now=now, deadline=deadline)
     healthy = all(p.ok for p in probes)
     interval = float(profile.spec.probe_interval_seconds)

@@ -63,17 +63,18 @@ async def _pass(
         held = await observing.frozen(context.kube, key.namespace, dataset.metadata.uid or "", known.run)
         if held.conflict is not None:
             raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
-        evidence = await observing.evidence(context.edges, identity, tenant_of(body), known.run, held.config)
+        evidence = await observing.evidence(context.edges, identity, tenant_of(body), known.run, held)
+        evidence = running.timed(context, key, evidence, now)
     world = World(
         dataset=dataset,
         status=known,
         around=around,
         evidence=evidence,
-        granted=running.granted(context, key, around.profile),
+        granted=running.granted(context, key, around.profile, identity, known.run),
         now=now,
     )
     planned = plan(world, runs)
-    running.count(context, key, around.profile, planned.decision)
+    running.count(context, key, around.profile, identity, planned.decision)
     if planned.decision.start is not None and not has_finalizer(body):
         body = await add_finalizer(context, RESOURCE, body)
     decision, troubles = await running.act(context, key, body, identity, planned.decision, evidence, now=now)
@@ -97,7 +98,9 @@ async def _pass(
     again = running.retry_in(context, key, planned.decision.block, troubles, now)
     later = context.settings.resync if left else None
     delay = running.soonest(step.requeue, 0.0 if ended else None, refresh, planned.requeue, later, again)
-    return await write(context, key, body, new, known.conditions, delay)
+    outcome = await write(context, key, body, new, known.conditions, delay)
+    running.count_end(context, key, known.run, planned.decision.step)
+    return outcome
 
 
 async def _still_read(context: Context, key: Key, versions: tuple[DatasetVersion, ...]) -> tuple[DatasetVersion, ...]:

@@ -77,7 +77,8 @@ async def _pass(
         held = await observing.frozen(context.kube, key.namespace, uid, known.run)
         if held.conflict is not None:
             raise WillNeverWork(Reason.NAME_CONFLICT, held.conflict)
-        evidence = await observing.evidence(context.edges, identity, tenant_of(body), known.run, held.config)
+        evidence = await observing.evidence(context.edges, identity, tenant_of(body), known.run, held)
+        evidence = running.timed(context, key, evidence, now)
     doubtful = removable(known.history, spec.versions.drop_after_seconds, now)
     seen, troubles = await observe.aliases(context.edges, identity, alias, known, every=doubtful)
     world = World(
@@ -87,11 +88,11 @@ async def _pass(
         around=around,
         evidence=evidence,
         aliases=seen,
-        granted=running.granted(context, key, around.profile),
+        granted=running.granted(context, key, around.profile, identity, known.run),
         now=now,
     )
     planned = plan(world, runs)
-    running.count(context, key, around.profile, planned.decision)
+    running.count(context, key, around.profile, identity, planned.decision)
     if planned.decision.start is not None and not has_finalizer(body):
         body = await add_finalizer(context, RESOURCE, body)
     decision, more = await running.act(context, key, body, identity, planned.decision, evidence, now=now)
@@ -108,7 +109,9 @@ async def _pass(
     delay = running.soonest(_delay(world, planned, known, again), lag)
     if identity is not None and known.history:
         delay = running.soonest(delay, context.settings.drift)
-    return await write(context, key, body, new, known.conditions, delay)
+    outcome = await write(context, key, body, new, known.conditions, delay)
+    running.count_end(context, key, known.run, planned.decision.step)
+    return outcome
 
 
 async def _vectors(

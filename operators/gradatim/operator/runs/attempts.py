@@ -65,12 +65,12 @@ def judged(attempt: Attempt, evidence: Evidence, rules: Rules) -> Attempt:
     result = evidence.result
     if result is not None:
         if result.outcome == "Failed":
-            if not (_ended(evidence) or _past_fence(seen, rules)):
+            if not (_ended(evidence) or _past_fence(seen, evidence, rules)):
                 return seen  # it may still hold the checkpoint folder
             failure = result.failure or Failure.USER
             reason = reason_of(result.reason, REASONS[failure])
             return _failed(seen, failure, reason, result.message, now)
-        if result.outcome == "Stopped" and not _ended(evidence):
+        if result.outcome == "Stopped" and not (_ended(evidence) or _past_fence(seen, evidence, rules)):
             return seen
         if result.outcome == "Stopped" and not rules.asked:
             if past_deadline(seen, rules):
@@ -94,7 +94,7 @@ def _without_result(attempt: Attempt, evidence: Evidence, rules: Rules) -> Attem
     if attempt.outcome is Outcome.RECORDED and observed is not None and observed.phase not in ENDED:
         # It may have been handed over long after it was recorded: its time runs from now, and it is not given up while it is seen.
         return attempt.model_copy(update={"outcome": Outcome.RUNNING, "started_at": rfc3339(now)})
-    if _past_fence(attempt, rules) and not _ended(evidence) and not evidence.unread:
+    if _past_fence(attempt, evidence, rules) and not _ended(evidence) and not evidence.unread:
         return _gone(attempt, rules)
     if observed is None:
         return attempt
@@ -171,8 +171,16 @@ def past_deadline(attempt: Attempt, rules: Rules) -> bool:
     return attempt.started_at is not None and waiting.elapsed(attempt, rules.now) > rules.policy.deadline
 
 
-def _past_fence(attempt: Attempt, rules: Rules) -> bool:
-    return waiting.elapsed(attempt, rules.now) > rules.policy.deadline + rules.settings.deadline_grace
+def _past_fence(attempt: Attempt, evidence: Evidence, rules: Rules) -> bool:
+    """Return whether the attempt's process must have ended by itself.
+
+    One that was never seen to start may have been handed over whenever the runtime answered, however long ago it was recorded: counted from
+    the record, its fence would have passed with an outage, and the first look that fails would start another attempt beside it.
+    """
+    elapsed = waiting.elapsed(attempt, rules.now)
+    if attempt.started_at is None and evidence.answered is not None:
+        elapsed = min(elapsed, (rules.now - evidence.answered).total_seconds())
+    return elapsed > rules.policy.deadline + rules.settings.deadline_grace
 
 
 def silent(attempt: Attempt, evidence: Evidence, rules: Rules) -> bool:

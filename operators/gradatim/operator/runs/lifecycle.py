@@ -17,9 +17,10 @@ from gradatim.api.runstatus import Attempt, RunStatus
 from gradatim.operator.clock import rfc3339
 from gradatim.operator.errors import explained
 from gradatim.operator.naming import run_name
+from gradatim.operator.runs.attempts import OVER
 from gradatim.operator.runs.engine import advance
 from gradatim.operator.runs.model import Evidence, Policy, Step, Trigger
-from gradatim.operator.runs.triggers import Known, due, superseded
+from gradatim.operator.runs.triggers import ASKED, Known, due, superseded
 from gradatim.operator.settings import RunSettings
 
 MAX_CONFIG_BYTES = MAX_DOCUMENT_BYTES - 1024  # a ConfigMap holds 1 MiB, its keys included
@@ -52,7 +53,8 @@ class Situation:
 class Decision:
     """What happens to Runs in this pass. `start` carries the config to freeze; `replaced` is the Run that made room.
 
-    `behind`: the last or active Run was not made for this spec, and one that is will follow.
+    `behind`: the last or active Run was not made for this spec or request, and one that is will follow. `paused`: it is suspended and no
+    attempt is under way, so that it holds no slot.
     """
 
     step: Step
@@ -62,6 +64,7 @@ class Decision:
     block: Block | None = None
     wants_slot: bool = False
     behind: bool = False
+    paused: bool = False
 
 
 def policy(retry: Retry, deadline: int, evidence: Evidence, *, suspended: bool) -> Policy:
@@ -75,7 +78,18 @@ def decide(known: Known, policy: Policy, situation: Situation) -> Decision:
     decision = _decide(known, policy, situation)
     run = decision.step.run
     behind = not situation.frozen and (run is None or run.spec_digest != known.spec_digest)
-    return dataclasses.replace(decision, behind=behind)
+    paused = policy.suspended and run is not None and not run.done and run.attempts[-1].outcome in OVER
+    return dataclasses.replace(decision, behind=behind, paused=paused)
+
+
+def postponed(decision: Decision) -> Decision:
+    """Return what a pass has decided that could not start what it meant to: the Run stays as it was read, and the trigger stays due.
+
+    Whoever asked for a Run that is still to come must not be told how the one before it ended.
+    """
+    asked = decision.trigger is not None and decision.trigger.cause in ASKED  # every other spec is asked for
+    stays = Step(run=decision.replaced or decision.step.held)
+    return dataclasses.replace(decision, step=stays, start=None, trigger=None, behind=decision.behind or asked)
 
 
 def _decide(known: Known, policy: Policy, situation: Situation) -> Decision:
@@ -90,8 +104,7 @@ def _decide(known: Known, policy: Policy, situation: Situation) -> Decision:
     if situation.block is not None:
         return Decision(Step(run=run), block=situation.block)
     if not situation.granted:
-        message = "the profile's limit of concurrent Runs is reached"
-        return Decision(Step(run=run), block=Block(Reason.CONCURRENCY_LIMIT, message), wants_slot=True)
+        return _queued(run)
     fresh = RunStatus(
         name=run_name(known.metadata.name, known.metadata.uid or "", trigger.id),
         trigger=trigger.cause,
@@ -106,6 +119,12 @@ def _decide(known: Known, policy: Policy, situation: Situation) -> Decision:
     fresh = fresh.model_copy(update={"config_digest": config.digest})
     step = Step(run=fresh, reason=Reason.RECORDED, message="the inputs are frozen", requeue=0.0)
     return Decision(step, start=config, trigger=trigger, replaced=run)
+
+
+def _queued(run: RunStatus | None) -> Decision:
+    """Return that a Run waits for its turn."""
+    block = Block(Reason.CONCURRENCY_LIMIT, "the profile's limit of concurrent Runs is reached")
+    return Decision(Step(run=run), block=block, wants_slot=True)
 
 
 def _inputs(situation: Situation, run: RunStatus, trigger: Trigger) -> RunConfig | Block:
@@ -130,13 +149,14 @@ def _active(run: RunStatus, known: Known, policy: Policy, situation: Situation) 
     paused = policy.suspended and stop == "suspended"
     if paused and run.attempts[-1].outcome.value == "Stopped":
         return Decision(Step(run=run, reason=Reason.SUSPENDED, message="suspended"))
-    if situation.evidence.config is None and situation.block is None:
+    waits = not situation.granted and stop is None and run.attempts[-1].outcome in OVER  # it has given its slot back
+    if situation.evidence.config is None and situation.block is None and not waits:
         # Somebody removed the frozen inputs: freeze them again. Should they differ, no result of the old ones will be taken.
         again = _inputs(situation, run, Trigger(run.trigger, run.trigger))
         if isinstance(again, Block):
             return Decision(Step(run=run), block=again)
         frozen = run.model_copy(update={"config_digest": again.digest})
         message = "the frozen inputs of the Run were gone and are frozen again"
-        return Decision(Step(run=frozen, message=message, requeue=0.0), start=again)
+        return Decision(Step(run=frozen, message=message, requeue=0.0, held=run), start=again)
     step = advance(run, situation.evidence, policy, situation.settings, situation.now, stop=stop)
-    return Decision(step)
+    return _queued(run) if waits and step.run is not None and not step.run.done else Decision(step)

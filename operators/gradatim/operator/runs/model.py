@@ -6,7 +6,10 @@ only ever taken for an attempt that status, as read, already names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from gradatim.api.reasons import Reason
 from gradatim.api.run import ProgressDocument, RunConfig, RunResult
@@ -35,7 +38,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known about the active attempt. None means unknown, never absent; `unread`: the store did not answer."""
+    """What is known about the active attempt. None means unknown, never absent; `unread`: the store did not answer.
+
+    `document` is the frozen config as it stands, for the attempts to come. `answered`: when the runtime last answered about the attempt, or
+    when this process first asked; the attempt cannot have been handed over since.
+    """
 
     config: RunConfig | None = None
     observed: Observed | None = None
@@ -45,6 +52,8 @@ class Evidence:
     unknown: tuple[str, ...] = ()
     unread: bool = False
     unknown_reason: Reason = Reason.RETRYING
+    document: Mapping[str, Any] | None = None
+    answered: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ RunAction = Submit | RequestStop | Kill | Discard
 class Step:
     """What the engine decided. `finished` is set in the pass in which the Run's last result becomes known.
 
-    `held` is the record to keep where the actions cannot be taken yet; None where `run` says nothing that depends on them.
+    `held` is the record to keep where what the step does cannot be done yet; None where `run` says nothing that depends on it.
     """
 
     run: RunStatus | None

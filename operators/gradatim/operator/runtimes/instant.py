@@ -22,6 +22,7 @@ from gradatim.api.base import ApiModel
 from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig, control_path
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
+from gradatim.operator.newer import run_config
 from gradatim.operator.runtimes.base import Launch, Observed, Phase
 from gradatim.operator.runtimes.instant_output import Script, progress_document, result_document
 
@@ -60,7 +61,7 @@ class InstantRuntime:
     async def submit(self, launch: Launch) -> None:
         """Record the attempt and do at once what its script says."""
         self._reach("submit", launch.name)
-        config = RunConfig.model_validate_json(launch.config_json)
+        config = run_config(json.loads(launch.config_json))
         script = self._script(launch.name, config)
         record: dict[str, object] = {
             "uid": launch.uid,
@@ -204,7 +205,7 @@ class InstantRuntime:
         record = self._record(name)
         if record is None:
             return None
-        config = RunConfig.model_validate_json(str(record["config"]))
+        config = run_config(json.loads(str(record["config"])))
         return Submission(config, float(str(record["started"])), Script.model_validate(record["script"]))
 
     def _faults(self) -> Faults:

@@ -7,6 +7,7 @@ period. An attempt is therefore created only once no pod of an earlier one of th
 
 from __future__ import annotations
 
+import json
 import re
 
 from pydantic import ValidationError
@@ -14,7 +15,6 @@ from pydantic import ValidationError
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.meta import LABEL_OWNER
 from gradatim.api.reasons import Reason
-from gradatim.api.run import RunConfig
 from gradatim.operator import clock
 from gradatim.operator.clock import since
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
@@ -30,6 +30,7 @@ from gradatim.operator.kube import (
     is_owned_by,
     ours,
 )
+from gradatim.operator.newer import run_config, understood
 from gradatim.operator.runtimes import kueue
 from gradatim.operator.runtimes.base import Launch, Observed, Phase, Tenant
 from gradatim.operator.runtimes.kuberay_objects import DIGEST_ANNOTATION, rayjob
@@ -64,7 +65,7 @@ class KubeRay:
     async def submit(self, launch: Launch) -> None:
         """Create the RayJob of an attempt once nothing of the earlier ones may still run; see `Runtime.submit`."""
         await self._clear_the_way(launch)
-        body = rayjob(launch, RunConfig.model_validate_json(launch.config_json), (await self._shape()).spec)
+        body = rayjob(launch, run_config(json.loads(launch.config_json)), (await self._shape()).spec)
         try:
             await self._kube.create(RAYJOBS, self._tenant.namespace, body)
         except AlreadyExists as error:
@@ -203,7 +204,7 @@ class KubeRay:
         body = await self._kube.recent(ours("computeprofiles"), "", self._profile)
         try:
             if body is not None:
-                return ComputeProfile.model_validate(body)
+                return understood(ComputeProfile, body)
         except ValidationError as error:
             message = f"ComputeProfile {self._profile!r} cannot be used: {error.errors(include_url=False)[0]['msg']}"
             raise DependencyError("runtime", message[:900], reason=Reason.PROFILE_NOT_READY) from error

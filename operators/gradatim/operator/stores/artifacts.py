@@ -6,6 +6,7 @@ A store that does not answer raises `DependencyError`: nothing is ever taken for
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -125,6 +126,9 @@ def _fault(error: OSError | ValueError) -> DependencyError:
         return DependencyError("artifactStore", message)
     if isinstance(error, PermissionError):
         message = "the operator may not use the artifact store; check the permissions of its folder"
+        return DependencyError("artifactStore", message, reason=Reason.STORE_NOT_READABLE)
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        message = "the artifact store is mounted read-only, and the operator writes below _control/ and deletes; mount it writable"
         return DependencyError("artifactStore", message, reason=Reason.STORE_NOT_READABLE)
     if is_refusal(str(error)):
         return credentials_refused("artifactStore", "the artifact store")
