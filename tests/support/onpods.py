@@ -35,10 +35,8 @@ Body = dict[str, Any]
 
 
 def secret(namespace: str, name: str, data: Mapping[str, str], hosts: str = "") -> Body:
-    """Return a Secret; with `hosts` one that sources may use: in a pod the key of that name says where it may be sent."""
+    """Return a Secret; with `hosts` one that sources may use: the key of that name says where it may be sent."""
     metadata: Body = {"name": name, "namespace": namespace}
-    if hosts:
-        metadata["labels"] = {"gradatim.dev/allow-use": "true"}
     content = dict(data) | ({"hosts": hosts} if hosts else {})
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": content}
 

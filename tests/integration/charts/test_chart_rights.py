@@ -15,6 +15,7 @@ import pytest
 import yaml
 from tests.support.charts import (
     CHART,
+    CRDS,
     DEFINITIONS,
     GROUP,
     NAMESPACE,
@@ -25,8 +26,11 @@ from tests.support.charts import (
     bare_cluster,
     eventually,
 )
+from tests.support.kuberay_cases import PINNED
 from tests.support.platform import _free_port
 from tests.support.spec_cases import BASES, PROFILE
+
+from gradatim.platform.binaries import manifests
 
 GOLDEN = Path(__file__).parent / "golden" / "can-i.txt"
 NOWHERE = "anywhere-else"
@@ -161,6 +165,7 @@ def test_an_operator_lives_in_its_namespaces_with_the_rights_of_the_chart(narrow
         api.create(
             f"{GROUP}/namespaces/{team}/datasets", BASES["Dataset"] | {"metadata": {"name": "seen", "namespace": team}}
         )
+    pods = profile_with_pods(api, tmp_path / "store")
     port = _free_port()
     health, metrics = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"
     env = operator_env(narrow, tmp_path) | {
@@ -175,6 +180,7 @@ def test_an_operator_lives_in_its_namespaces_with_the_rights_of_the_chart(narrow
             assert process.poll() is None, (tmp_path / "log").read_text()
             seen = f"{GROUP}/namespaces/team-a/datasets/seen"
             eventually(lambda: api.get(seen)["status"]["observedGeneration"] == 1)
+            eventually(lambda: "Ready" in conditions_met(api, pods))
             served = client.get(f"{metrics}/metrics").text
         finally:
             process.terminate()
@@ -183,6 +189,26 @@ def test_an_operator_lives_in_its_namespaces_with_the_rights_of_the_chart(narrow
     assert api.get(f"{GROUP}/computeprofiles/default")["status"]["observedGeneration"] == 1
     assert api.get(f"{GROUP}/namespaces/team-b/datasets/seen")["status"]["observedGeneration"] == -1
     assert process.returncode == 0
+
+
+def profile_with_pods(api: Api, store: Path) -> str:
+    """Create a ComputeProfile for KubeRay, whose definition is installed, and return its path."""
+    store.mkdir()
+    text = (manifests.kuberay_crds(os.environ) / "ray.io_rayjobs.yaml").read_text()
+    api.create(CRDS, yaml.load(text, yaml.CSafeLoader))
+    eventually(lambda: api.exists("/apis/ray.io/v1/namespaces/team-a/rayjobs"))
+    pods = {"image": PINNED, "rayVersion": "2.60.0", "artifactVolume": {"claimName": "artifacts"}}
+    spec = {
+        "runtime": {"type": "kuberay", "kubeRay": pods},
+        "artifactStore": {"root": f"file://{store}/{{namespace}}/"},
+    }
+    api.create(f"{GROUP}/computeprofiles", PROFILE | {"metadata": {"name": "pods"}, "spec": spec})
+    return f"{GROUP}/computeprofiles/pods"
+
+
+def conditions_met(api: Api, path: str) -> set[str]:
+    """Return the conditions of an object that are True."""
+    return {c["type"] for c in api.get(path)["status"].get("conditions", []) if c["status"] == "True"}
 
 
 def answers(client: httpx.Client, url: str) -> bool:

@@ -182,6 +182,87 @@ def test_what_holds_data_or_keys_is_kept_on_uninstall(helm: Helm) -> None:
     assert stateful["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
 
 
+def alerts(helm: Helm, **operator: Any) -> dict[str, str]:
+    """Return the expressions of the alerts with these values of `operator`."""
+    values, arguments = SETS["observed"]
+    made = helm.template({**values, "operator": operator}, *arguments)
+    [rule] = [item for item in made if item["kind"] == "PrometheusRule"]
+    return {r["alert"]: r["expr"] for group in rule["spec"]["groups"] for r in group["rules"]}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "window"),
+    [
+        pytest.param(10, "30m", id="often"),
+        pytest.param(450, "30m", id="as often as half an hour bears"),
+        pytest.param(451, "31m", id="a little less"),
+        pytest.param(3600, "240m", id="hourly"),
+    ],
+)
+def test_the_alert_about_resyncs_looks_back_far_enough(helm: Helm, seconds: int, window: str) -> None:
+    found = alerts(helm, resyncSeconds=seconds)
+    assert found["GradatimResyncStopped"] == f"increase(gradatim_resync_total[{window}]) == 0"
+
+
+@pytest.mark.parametrize(
+    ("limit", "size"),
+    [
+        pytest.param("512Mi", 536870912, id="the default"),
+        pytest.param("2Gi", 2147483648, id="gibibytes"),
+        pytest.param("1.5G", 1500000000, id="a fraction of gigabytes"),
+        pytest.param("750000Ki", 768000000, id="kibibytes"),
+        pytest.param("1e9", 1000000000, id="an exponent"),
+        pytest.param(805306368, 805306368, id="a number of bytes"),
+        pytest.param("805306368000m", 805306368, id="thousandths, as some tools write them"),
+    ],
+)
+def test_the_alert_about_memory_follows_the_limit(helm: Helm, limit: str | int, size: int) -> None:
+    found = alerts(helm, resources={"limits": {"memory": limit}})["GradatimMemoryHigh"]
+    assert found == f'process_resident_memory_bytes{{job=~".*gradatim-operator.*"}} > 0.8 * {size}'
+
+
+@pytest.mark.parametrize("limits", [None, {"memory": None}], ids=["no limits", "no limit of memory"])
+def test_without_a_limit_there_is_no_alert_about_memory(helm: Helm, limits: Body | None) -> None:
+    missing = alerts(helm).keys() - alerts(helm, resources={"limits": limits}).keys()
+    assert missing == {"GradatimMemoryHigh"}
+
+
+def test_a_limit_that_is_no_quantity_is_refused(helm: Helm) -> None:
+    values = {**SETS["observed"][0], "operator": {"resources": {"limits": {"memory": "much"}}}}
+    said = helm.refused("template", "a", str(CHART), *MONITORING, values=values)
+    assert "operator.resources.limits.memory is much, which is no quantity of memory" in said
+
+
+@pytest.mark.parametrize(
+    ("dns", "blocks"),
+    [
+        pytest.param({}, ["169.254.20.10/32", "169.254.169.254/32"], id="the resolvers of GKE's nodes"),
+        pytest.param({"cidrs": ["10.0.0.10/32"]}, ["10.0.0.10/32"], id="another one"),
+        pytest.param({"cidrs": []}, [], id="none"),
+    ],
+)
+def test_resolvers_on_the_nodes_are_reached_on_the_port_of_dns_only(helm: Helm, dns: Body, blocks: list[str]) -> None:
+    values = {
+        "networkPolicy": {
+            "dns": dns,
+            "apiServer": {"cidrs": ["10.0.0.1/32"]},
+            "dependencies": {"cidrs": ["10.0.0.0/8"]},
+        },
+        "weaviate": {"enabled": True},
+        "workloadNamespaces": ["team-a"],
+    }
+    rules = [r for i in helm.template(values) if i["kind"] == "NetworkPolicy" for r in i["spec"].get("egress", [])]
+    [names] = [rule for rule in rules if 53 in {port["port"] for port in rule["ports"]}]
+    assert names == {
+        "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+        "to": [
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
+            *({"ipBlock": {"cidr": block}} for block in blocks),
+        ],
+    }
+    assert "169.254" not in json.dumps([rule for rule in rules if rule is not names])
+
+
 def test_alerts_reach_prometheus_as_they_are_written(helm: Helm) -> None:
     values, arguments = SETS["observed"]
     [rule] = [item for item in helm.template(values, *arguments) if item["kind"] == "PrometheusRule"]

@@ -218,6 +218,7 @@ def test_describe_tells_conditions_metrics_gates_and_versions(run: Run, set_stat
     assert "0.75 to 0.875" in run("metrics", "ragindex", "handbook").stdout
     assert run("metrics", "ragindex", "handbook", "-m", "mrr").returncode == 1
     assert run("index", "rollback", "handbook", "v1").stdout == f"ragindex/handbook pinned to sha256:{'a' * 64}\n"
+    assert "is pinned to a version and starts no run" in run("rerun", "ragindex", "handbook").stderr
     assert run("index", "rollback", "handbook", "--unpin").stdout == "ragindex/handbook unpinned\n"
 
 
@@ -225,6 +226,11 @@ def test_suspend_resume_and_rerun(run: Run) -> None:
     run("apply", "-f", "-", stdin=yaml.safe_dump(DATASET))
     assert run("suspend", "dataset", "docs").stdout == "dataset/docs suspended\n"
     assert json.loads(run("get", "dataset", "docs", "-o", "json").stdout)["spec"]["suspend"] is True
+    refused = run("rerun", "dataset", "docs")
+    assert (refused.returncode, refused.stderr.splitlines()[-1]) == (
+        1,
+        "hint: `gradatim resume dataset docs` lets it run",
+    )
     assert run("resume", "dataset", "docs").stdout == "dataset/docs resumed\n"
     assert "will run again" in run("rerun", "dataset", "docs").stdout
 

@@ -247,6 +247,8 @@ def test_rerun_suspend_and_resume_write_what_the_operator_reads(client: Client) 
     first = client.rerun(Dataset, "docs").metadata.annotations["gradatim.dev/requested-at"]
     assert client.rerun(Dataset, "docs").metadata.annotations["gradatim.dev/requested-at"] > first
     assert client.suspend(Dataset, "docs").spec.suspend is True
+    with pytest.raises(UnsupportedError, match="is suspended and starts no run"):
+        client.rerun(Dataset, "docs")
     assert client.apply(dataset()).spec.suspend is True
     assert client.resume(Dataset, "docs").spec.suspend is False
     with pytest.raises(UnsupportedError, match="runs nothing"):

@@ -127,6 +127,7 @@ def test_every_value_of_the_schema_is_in_the_values_and_has_a_meaning() -> None:
         ),
         pytest.param("computeProfile.create", True, id="a profile without a spec"),
         pytest.param("operator.workers", "16", id="a number as text"),
+        pytest.param("networkPolicy.dns.cidrs", ["169.254.20.10"], id="an address without its size"),
     ],
 )
 def test_a_wrong_value_is_refused(path: str, value: object) -> None:
@@ -247,6 +248,21 @@ def test_the_page_lists_every_metric_and_every_alert() -> None:
     assert listed == {base(name) for name in metric_names()} | PROCESS
     alerts = re.findall(r"^### (Gradatim\w+)", METRICS_PAGE, re.MULTILINE)
     assert alerts == [rule["alert"] for rule in ALERTS]
+
+
+def test_the_alerts_as_they_are_written_have_the_thresholds_of_the_default_values() -> None:
+    written = {rule["alert"]: rule["expr"] for rule in ALERTS}
+    limit, resync = VALUES["operator"]["resources"]["limits"]["memory"], VALUES["operator"]["resyncSeconds"]
+    assert limit.endswith("Mi")
+    assert written["GradatimMemoryHigh"].endswith(f" > 0.8 * {int(limit.removesuffix('Mi')) << 20}")
+    assert f"[{max(30, -(-4 * resync // 60))}m]" in written["GradatimResyncStopped"]
+
+
+def test_the_page_shows_every_alert_as_it_is_written() -> None:
+    for rule in ALERTS:
+        part = METRICS_PAGE.split(f"### {rule['alert']}\n")[1].split("\n#")[0]
+        assert f"`{' '.join(rule['expr'].split())}`" in part, rule["alert"]
+        assert rule["labels"]["severity"] in part
 
 
 def test_every_alert_says_what_happened_and_what_to_do() -> None:
