@@ -128,7 +128,7 @@ FieldName = Annotated[str, Field(min_length=1, max_length=63, pattern=FIELD)]
 Uid = Annotated[str, Field(min_length=36, max_length=36, pattern=UID)]
 Short = Annotated[str, Field(max_length=253)]
 # Clients of S3 make it a part of a host's name.
-Region = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9_-]+$")]
+Region = Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9._-]*$")]
 Text = Annotated[str, Field(max_length=1024)]
 Uri = Annotated[str, Field(min_length=1, max_length=2048)]
 Address = Annotated[str, Field(max_length=1024, pattern=r"^https?://[!-?A-~]+$")]

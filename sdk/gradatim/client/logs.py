@@ -235,6 +235,6 @@ def _refused(access: RayAccess) -> GradatimError:
     if access.token is None:
         return NotConfiguredError(
             f"{access.address} wants a token to show logs and none is known",
-            hint=f"set {TOKEN_ENV} to a file with the Ray cluster's token; `gradatim up` sets up its own",
+            hint=f"set {TOKEN_ENV} to a file with the Ray cluster's token; `gradatim up`, again on a platform of an older release, sets up its own",
         )
     return UnauthorizedError(f"{access.address} refused the token for logs", hint=f"check the file in {TOKEN_ENV}")

@@ -161,17 +161,19 @@ def test_rows_that_no_dataset_placed_are_named_by_their_file(
 def test_columns_of_every_plain_type_become_metadata() -> None:
     row = {
         "text": "x", "published": date(2024, 1, 2), "seen": datetime(2024, 1, 2, 3, tzinfo=UTC), "price": Decimal("1.50"),
-        "tags": ["a", "b"], "source": "wiki", "level": 3, "raw": b"no", "none": [],
+        "tags": ["a", "b"], "source": "wiki", "level": 3, "raw": b"no", "none": [], "vector": [0.5] * 8, "year": Decimal("2020.00"),
     }  # fmt: skip
-    spec = {"schema": {"metadata": [{"name": "published", "type": "date"}, {"name": "price", "type": "number"}]}}
+    fields = {"published": "date", "price": "number", "tags": "text", "none": "text", "year": "int"}
+    spec = {"schema": {"metadata": [{"name": name, "type": kind} for name, kind in fields.items()]}}
     metadata = json.loads(read_parquet(parquet([row]), **spec).rows[0]["metadata"])
     assert metadata == {
         "published": "2024-01-02", "seen": "2024-01-02T03:00:00+00:00", "price": "1.50", "tags": ["a", "b"],
-        "source": "wiki", "level": 3,
+        "source": "wiki", "level": 3, "year": 2020,
     }  # fmt: skip
 
 
 WHOLE = parquet([{"text": "caf\u00e9"}, {"text": "b"}], use_dictionary=False, compression="none")
+FAR_OFF = pa.table({"text": ["x"], "day": pa.array([10**7], pa.int32()).cast(pa.date32())})
 REPEATED = pa.table({"text": pa.DictionaryArray.from_arrays(pa.array([0] * 80, pa.int32()), pa.array(["x" * 10**6]))})
 
 
@@ -181,6 +183,7 @@ REPEATED = pa.table({"text": pa.DictionaryArray.from_arrays(pa.array([0] * 80, p
         pytest.param(WHOLE[:-8] + b"\xff" * 4 + WHOLE[-4:], "Broken", id="a footer of another length"),
         pytest.param(WHOLE[:4] + b"\xff" * 12 + WHOLE[16:], "Broken", id="a page that cannot be read"),
         pytest.param(WHOLE.replace("\u00e9".encode(), b"\xe9\xe9"), "Broken", id="text that is not UTF-8"),
+        pytest.param(parquet(FAR_OFF), "Broken", id="a day after the year 9999"),
         pytest.param(parquet(REPEATED, store_schema=False), "ZipBomb", id="one text eighty times"),
     ],
 )

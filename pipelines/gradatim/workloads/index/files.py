@@ -15,7 +15,7 @@ from typing import Any
 
 from gradatim.rag.model import Document, MetadataValue, document_id
 from gradatim.rag.ocr import Ocr
-from gradatim.rag.parse import ParseError, ParseOptions, Reason, parse, to_documents
+from gradatim.rag.parse import ParseError, Reason, parse, to_documents
 from gradatim.rag.store.rows import MetadataError, typed_metadata
 from gradatim.workloads.index.settings import IndexSettings
 from gradatim.workloads.index.tables import Rejection, document_row
@@ -58,7 +58,7 @@ def read_file(file: FileContent, settings: IndexSettings, ocr: Ocr | None = None
     """Parse a file. Never raises for its content: what cannot be used is a rejection with reason and place."""
     try:
         if file.path.lower().endswith(".parquet"):
-            documents, refused = _parquet(file, settings.parse)
+            documents, refused = _parquet(file, settings)
         else:
             parsed = parse(file.data, file.path, settings.parse, ocr)
             documents = to_documents(parsed, file.source, file.path, dict(file.metadata))
@@ -106,7 +106,8 @@ def _refusal(file: FileContent, error: ParseError) -> Rejection:
     return replace(found, page=error.page, row=error.row)
 
 
-def _parquet(file: FileContent, options: ParseOptions) -> tuple[tuple[Document, ...], tuple[ParseError, ...]]:
+def _parquet(file: FileContent, settings: IndexSettings) -> tuple[tuple[Document, ...], tuple[ParseError, ...]]:
+    options = settings.parse
     documents: list[Document] = []
     refused: list[ParseError] = []
     known: set[str] = set()
@@ -124,9 +125,10 @@ def _parquet(file: FileContent, options: ParseOptions) -> tuple[tuple[Document, 
                 message = f"has {len(text)} characters, more than {options.max_chars}; split it"
                 refused.append(ParseError(Reason.TOO_LARGE, message, file=file.path, row=row))
             else:
-                document = _document(file, row, text, values, found_by_dataset=table.ours)
+                own = _metadata(values, settings, of_dataset=table.ours)
+                document = _document(file, row, text, (values, own), found_by_dataset=table.ours)
                 if document.id in known:  # a file that only claims to come from a Dataset
-                    document = _document(file, row, text, values, found_by_dataset=False)
+                    document = _document(file, row, text, (values, own), found_by_dataset=False)
                 known.add(document.id)
                 documents.append(document)
     except FileRejected as error:
@@ -136,14 +138,30 @@ def _parquet(file: FileContent, options: ParseOptions) -> tuple[tuple[Document, 
     return tuple(documents), tuple(refused)
 
 
-def _document(file: FileContent, row: int, text: str, values: Mapping[str, Any], *, found_by_dataset: bool) -> Document:
+def _metadata(values: Mapping[str, Any], settings: IndexSettings, *, of_dataset: bool) -> dict[str, MetadataValue]:
+    """Return the columns that are metadata. Lists only where the schema declares them: another is a vector as likely as not."""
+    declared = {field.name for field in settings.fields}
+    found: dict[str, MetadataValue] = {}
+    for column, item in values.items():
+        name = column.removeprefix(DATASET_METADATA)
+        if (of_dataset and column in DATASET_COLUMNS) or (isinstance(item, list) and name not in declared):
+            continue
+        value = _metadata_value(item)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _document(
+    file: FileContent,
+    row: int,
+    text: str,
+    columns: tuple[Mapping[str, Any], Mapping[str, MetadataValue]],
+    *,
+    found_by_dataset: bool,
+) -> Document:
     """A row of a Dataset keeps the place that the Dataset found it at; any other row is named by this file."""
-    of_dataset = DATASET_COLUMNS if found_by_dataset else frozenset()
-    own = {
-        name.removeprefix(DATASET_METADATA): value
-        for name, item in values.items()
-        if name not in of_dataset and (value := _metadata_value(item)) is not None
-    }
+    values, own = columns
     uri, number, pages = (found_by_dataset and _place(values)) or (file.path, row, ())
     return Document(
         id=document_id(file.source, uri, number),
@@ -175,7 +193,7 @@ def _metadata_value(value: object) -> MetadataValue | None:
     if isinstance(value, date | time):  # a datetime is a date
         return value.isoformat()
     if isinstance(value, Decimal):
-        return str(value)
+        return int(value) if value.is_finite() and value == value.to_integral_value() else str(value)
     if isinstance(value, list):
         plain = (_metadata_value(item) for item in value if not isinstance(item, list))
         return tuple(str(item) for item in plain if item is not None) or None

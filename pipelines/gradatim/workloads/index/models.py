@@ -124,36 +124,45 @@ def _fetch(ctx: RunContext, model: ModelRef, field: str, cache: Path) -> Path:
             where = ", ".join(roots) or "none"
             text = f"{field} {uri} does not lie below an allowed root of the profile ({where})"
             raise WorkloadError(Failure.USER, Reason.SOURCE_NOT_ALLOWED, text)
+    access, gateway = _access(ctx, model, field, scheme)
     try:
-        return load_model(uri, cache, _access(ctx, model, field, scheme))
-    except ModelUnreachable as error:
-        raise WorkloadError(Failure.DEPENDENCY, Reason.SOURCE_UNREACHABLE, f"{field} {error}") from error
-    except ModelRefused as error:
-        raise WorkloadError(Failure.USER, Reason.CREDENTIALS_REFUSED, f"{field} {error}") from error
+        return load_model(uri, cache, access)
     except EncoderError as error:
-        raise _not_found(f"{field} {error}") from error
+        if gateway is not None and gateway.trouble is not None:
+            raise gateway.trouble from error
+        raise _mapped(f"{field} {error}", error) from error
 
 
-def _access(ctx: RunContext, model: ModelRef, field: str, scheme: str) -> Access:
-    """With what the model is fetched: its own Secret or nothing, never the identity of the machine."""
+def _mapped(text: str, error: EncoderError) -> WorkloadError:
+    if isinstance(error, ModelUnreachable):
+        return WorkloadError(Failure.DEPENDENCY, Reason.SOURCE_UNREACHABLE, text)
+    if isinstance(error, ModelRefused):
+        return WorkloadError(Failure.USER, Reason.CREDENTIALS_REFUSED, text)
+    return _not_found(text)
+
+
+def _access(ctx: RunContext, model: ModelRef, field: str, scheme: str) -> tuple[Access, Gateway | None]:
+    """With what the model is fetched, and on which way: its own Secret or nothing, never the identity of the machine."""
     if scheme == "s3":
         if set(model.uri) & set("?#@"):
             text = (
                 f"{field}: the uri of an s3 model holds more than bucket and path; use endpoint, region and secretRef"
             )
             raise WorkloadError(Failure.USER, Reason.INVALID_SPEC, text)
-        host, proxy = AMAZON, None
+        host, gateway = AMAZON, None
         private = ctx.config.limits.allow_private_networks
         if model.endpoint:
             host = check_url(field, model.endpoint, allow_private=private).authority
-            proxy = None if private else Gateway(field, model.endpoint).proxy
+            gateway = None if private else Gateway(field, model.endpoint)
         keys = s3_keys(ctx, model.secret_ref, host)
-        return Access(store=s3_filesystem(model.endpoint, model.region, keys, anonymous=not keys.access, proxy=proxy))
+        proxy = None if gateway is None else gateway.proxy
+        store = s3_filesystem(model.endpoint, model.region, keys, anonymous=not keys.access, proxy=proxy)
+        return Access(store=store), gateway
     if scheme == "hf":
         hub, host = hub_address()
         token = "" if model.secret_ref is None else ctx.secret(model.secret_ref.name, "token", host)
-        return Access(hub=hub, token=token)
-    return Access()
+        return Access(hub=hub, token=token), None
+    return Access(), None
 
 
 def _not_found(text: str) -> WorkloadError:

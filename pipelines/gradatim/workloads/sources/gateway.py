@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from gradatim.api.reasons import Reason
 from gradatim.workloads.errors import WorkloadError
-from gradatim.workloads.sources.base import not_allowed
+from gradatim.workloads.sources.base import not_allowed, unreachable
 from gradatim.workloads.sources.guard import PORTS, Endpoint, check_url
 
 HEAD_BYTES = 64 * 1024
@@ -29,14 +29,17 @@ _HOP = re.compile(rb"(?i)(?:proxy-[a-z-]+|connection|keep-alive):")
 
 
 class Gateway:
-    """A proxy to the host of one URL, until the process ends. `refused` says what the client asked for last that it may not have."""
+    """A proxy to the host of one URL, until the process ends.
+
+    `trouble` says why the last connection did not come about, which the client's own error does not; None where it did.
+    """
 
     def __init__(self, source: str, url: str) -> None:
         parts = urlsplit(url)
         self._source, self._url = source, url
         self._scheme = parts.scheme
         self._place = (parts.hostname or "", parts.port or PORTS[parts.scheme])
-        self.refused = ""
+        self.trouble: WorkloadError | None = None
         gateway = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -67,13 +70,13 @@ class Gateway:
             client.sendall(_answer(405))  # a source is read, and only these have no body to pass on
             return
         try:
-            end = self._check(f"https://{target}" if tunnel else target)
+            server = self._connect(self._check(f"https://{target}" if tunnel else target))
         except WorkloadError as error:
-            allowed = error.reason is not Reason.SOURCE_NOT_ALLOWED
-            self.refused = "" if allowed else error.message
-            client.sendall(_answer(502 if allowed else 403))
+            self.trouble = error
+            client.sendall(_answer(403 if error.reason is Reason.SOURCE_NOT_ALLOWED else 502))
             return
-        with socket.create_connection((end.address, end.port), CONNECT_SECONDS) as server:
+        self.trouble = None
+        with server:
             server.settimeout(IDLE_SECONDS)
             if tunnel:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -81,6 +84,15 @@ class Gateway:
             else:
                 server.sendall(_plain(head, method, target))
             _relay(client, server)
+
+    def _connect(self, end: Endpoint) -> socket.socket:
+        problem = ""
+        for address in (end.address, *end.others):
+            try:
+                return socket.create_connection((address, end.port), CONNECT_SECONDS)
+            except OSError as error:
+                problem = error.strerror or str(error)
+        raise unreachable(self._source, f"{self._url} cannot be reached ({problem})")
 
     def _check(self, url: str) -> Endpoint:
         """Return where to connect to. Raises WorkloadError SourceNotAllowed for any place but this gateway's own."""

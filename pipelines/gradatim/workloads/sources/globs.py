@@ -7,8 +7,8 @@ proportion to its length and the path's. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 
 # One star more multiplies the work of a regular expression that fails by the length of the path.
 _FEW = 2
@@ -18,21 +18,24 @@ _STARS = frozenset({_WITHIN, _ACROSS, _FOLDERS})
 
 def matches(path: str, globs: Iterable[str]) -> bool:
     """Tell whether a relative path matches one of the globs."""
-    return any(_matches(path, _pieces(glob)) for glob in globs)
+    return any(_matcher(glob)(path) for glob in globs)
 
 
-def _matches(path: str, pieces: tuple[str, ...]) -> bool:
-    if sum(piece in _STARS for piece in pieces) <= _FEW:
-        return re.compile("".join(pieces), re.DOTALL).fullmatch(path) is not None
-    return _walk(path, pieces)
+@lru_cache(maxsize=256)
+def _matcher(glob: str) -> Callable[[str], bool]:
+    pieces = _pieces(glob)
+    if sum(piece in _STARS for piece in pieces) > _FEW:
+        singles = tuple(None if piece in _STARS else re.compile(piece, re.DOTALL) for piece in pieces)
+        return partial(_walk, pieces=pieces, singles=singles)
+    whole = re.compile("".join(pieces), re.DOTALL)
+    return lambda path: whole.fullmatch(path) is not None
 
 
-def _walk(path: str, pieces: tuple[str, ...]) -> bool:
+def _walk(path: str, pieces: tuple[str, ...], singles: tuple[re.Pattern[str] | None, ...]) -> bool:
     """Match by all ways at once (Thompson, 1968): never more places than the pattern has pieces, whatever the path.
 
     A place is a piece and whether it has begun, which only matters for `**/`: that may end before it begins, or after a slash.
     """
-    singles = [None if piece in _STARS else re.compile(piece, re.DOTALL) for piece in pieces]
     places = _closed({(0, False)}, pieces)
     for character in path:
         after: set[tuple[int, bool]] = set()
@@ -67,7 +70,6 @@ def _closed(places: set[tuple[int, bool]], pieces: tuple[str, ...]) -> set[tuple
     return places
 
 
-@lru_cache(maxsize=256)
 def _pieces(glob: str) -> tuple[str, ...]:
     """Return a pattern as regular expressions of one character each, and stars."""
     out: list[str] = []

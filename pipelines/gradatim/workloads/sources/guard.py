@@ -20,12 +20,13 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A checked place to connect to."""
+    """A checked place to connect to: `address`, or where that does not answer one of the `others`."""
 
     scheme: str
     host: str
     port: int
     address: str
+    others: tuple[str, ...] = ()
 
     @property
     def authority(self) -> str:
@@ -66,8 +67,8 @@ def check_url(source: str, url: str, *, allow_private: bool) -> Endpoint:
         if not allow_private and not is_public(ipaddress.ip_address(address.partition("%")[0])):
             text = f"{host} lies on a private address; the profile must set limits.allowPrivateNetworks to allow that"
             raise not_allowed(source, text)
-    first_v4 = next((address for address in addresses if ":" not in address), addresses[0])
-    return Endpoint(parts.scheme, host, port, first_v4)
+    first, *others = sorted(addresses, key=lambda address: ":" in address)
+    return Endpoint(parts.scheme, host, port, first, tuple(others))
 
 
 def is_public(address: Address) -> bool:

@@ -32,6 +32,7 @@ from gradatim.workloads.sources.globs import matches
 
 DATA_SUFFIXES = frozenset({".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt"})
 MAX_CARD_BYTES = 1 << 20
+MAX_PATTERNS, MAX_PATTERN_CHARS = 256, 1024  # of a card; every file is held against all of them
 # White space ends with its line: over several lines it would be tried once for each of them.
 _FRONT_MATTER = re.compile(r"---[^\S\n]*\n(.*?)\n---[^\S\n]*(\n|$)", re.DOTALL)
 _HTTP_ERRORS: tuple[type[Exception], ...] = tuple(
@@ -90,7 +91,8 @@ def choose(paths: Iterable[str], card: dict[str, Any], config: str, split: str) 
     declared = card.get("configs")
     if isinstance(declared, list) and declared:
         patterns = _declared(declared, config, split)
-        return [path for path in data if matches(path, patterns)]
+        bounded = [pattern for pattern in patterns if len(pattern) <= MAX_PATTERN_CHARS][:MAX_PATTERNS]
+        return [path for path in data if matches(path, bounded)]
     below = data if config == "default" else [path for path in data if config in PurePosixPath(path).parts[:-1]]
     named = [path for path in below if _carries(path, _SPLIT_WORDS.get(split, (split,)))]
     words = [word for names in _SPLIT_WORDS.values() for word in names]

@@ -14,8 +14,6 @@ from typing import Any, BinaryIO
 from pyarrow import fs
 
 from gradatim.api.common import S3Source
-from gradatim.api.reasons import Reason
-from gradatim.api.runstatus import Failure
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.sources.base import Listing, SourceFile, hidden, listing, refused, unreachable
 from gradatim.workloads.sources.gateway import Gateway
@@ -106,8 +104,8 @@ class _Object(io.RawIOBase):
 
 
 def _mapped(source: str, uri: str, error: OSError, gateway: Gateway | None) -> WorkloadError:
-    if gateway is not None and gateway.refused:
-        return WorkloadError(Failure.USER, Reason.SOURCE_NOT_ALLOWED, gateway.refused)
+    if gateway is not None and gateway.trouble is not None:
+        return gateway.trouble
     text = str(error)
     if any(mark in text for mark in _DENIED):
         expired = ": the session token has expired" if "ExpiredToken" in text else ""

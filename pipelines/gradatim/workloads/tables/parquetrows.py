@@ -71,7 +71,8 @@ class ParquetTable:
             yield
         except UnicodeDecodeError as error:
             raise FileRejected("WrongEncoding", f"{self._path} holds text that is not UTF-8: {error}") from error
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        # ValueError and OverflowError: of values for which Python has no name or no date.
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, OverflowError, OSError) as error:
             if "AWS Error" in str(error):  # the store failed, not the file
                 raise
             raise FileRejected(
