@@ -185,6 +185,30 @@ def test_an_endpoint_cannot_lead_to_another_host(run: DatasetRun, site: Site, pu
     assert site.seen, "it was the store that was asked"
 
 
+def test_an_encrypted_endpoint_is_reached_through_its_gateway(
+    secure_site: Site, certificate: Path, public: None
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        send(handler, 200, b"an object", Last_Modified="Sun, 29 Nov 2026 10:00:00 GMT", ETag='"1"')
+
+    secure_site.routes["/"] = answer
+    gateway = Gateway("docs", secure_site.url)
+    client = fs.S3FileSystem(
+        anonymous=True, region="eu-west-1", scheme="https", endpoint_override=secure_site.host,
+        tls_ca_file_path=str(certificate), proxy_options=gateway.proxy,
+    )  # fmt: skip
+    with client.open_input_file("bucket/a.md") as file:
+        assert file.read() == b"an object"
+    assert gateway.trouble is None
+
+
+def test_an_endpoint_that_does_not_answer_is_named(run: DatasetRun, dead_port: int, public: None) -> None:
+    source = {"s3": {"uri": "s3://bucket/a.md", "endpoint": f"http://127.0.0.1:{dead_port}", "region": "eu-west-1"}}
+    result = run.but(limits={}).with_spec(source=source).execute()
+    assert (result.failure, result.reason) == (Failure.DEPENDENCY, Reason.SOURCE_UNREACHABLE.value), result.message
+    assert "cannot be reached (Connection refused)" in result.message
+
+
 def test_a_name_that_turns_to_a_private_address_is_refused(
     run: DatasetRun, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
