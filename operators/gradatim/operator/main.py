@@ -94,7 +94,7 @@ async def _operate(
         *(asyncio.create_task(loop.work(), name=f"worker-{n}") for n in range(settings.workers)),
     }
     if refused:
-        again = namespaces.until_readable(kube, refused, settings.resync)
+        again = namespaces.until_readable(kube, refused, min(settings.resync, namespaces.AGAIN))
         tasks.add(asyncio.create_task(again, name="namespaces"))
     try:
         return await _until_end(tasks)

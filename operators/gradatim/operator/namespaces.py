@@ -20,6 +20,7 @@ from gradatim.operator.settings import Settings
 logger = logging.getLogger(__name__)
 TRIES = 3
 PAUSE = 5.0  # seconds between them: rights may arrive a moment after the pod that has them
+AGAIN = 300.0  # seconds; the alert GradatimForbidden looks at a quarter of an hour
 REFUSALS = frozenset({403, 404})
 
 
@@ -45,7 +46,7 @@ async def narrowed(kube: Kube, settings: Settings, pause: float = PAUSE) -> tupl
     return dataclasses.replace(settings, watch_namespaces=left), refused
 
 
-async def until_readable(kube: Kube, refused: tuple[str, ...], pause: float) -> None:
+async def until_readable(kube: Kube, refused: tuple[str, ...], pause: float = AGAIN) -> None:
     """Look at the refused ones from time to time. Raises `TryLater` once one may be read: only a new process watches it."""
     while True:
         await asyncio.sleep(pause)

@@ -23,16 +23,21 @@ ROUNDS = 5  # of validation; a second one is the rule
 MOST = 1000  # errors; no release adds so many fields, and a forged document must not take everybody's time
 SHOWN = 5  # names in the log
 TOLD = 4096  # versions of objects
+# What a profile forbids stays forbidden, or the profile unusable: left out, it would let everybody in.
+RESTRICTIONS = ("spec.allowedNamespaces.", "spec.limits.")
 
 
-def understood(model: type[M], body: Mapping[str, Any]) -> M:
-    """Return an object of the API server as this release understands it. Raises `ValidationError` for what is really wrong."""
+def understood(model: type[M], body: Mapping[str, Any]) -> tuple[M, tuple[str, ...]]:
+    """Return an object of the API server as this release understands it, and the members of its spec that were left out for that.
+
+    Raises `ValidationError` for what is really wrong, and for a restriction that nobody would keep.
+    """
     found, unknown = _known_part(model.model_validate, body)
     if unknown:
         metadata = body.get("metadata") or {}
         what = f"{body.get('kind')} {metadata.get('namespace', '')}/{metadata.get('name')}"
         _tell(what, (metadata.get("uid"), metadata.get("generation")), unknown)
-    return found
+    return found, tuple(path for path in unknown if path.startswith("spec."))
 
 
 def run_config(document: Mapping[str, Any]) -> RunConfig:
@@ -54,10 +59,11 @@ def _known_part(validate: Callable[[Any], M], document: Mapping[str, Any]) -> tu
                 raise
             found = error.errors(include_url=False, include_context=False, include_input=False)
             paths = [e["loc"] for e in found if e["type"] == "extra_forbidden"]
-            if not paths:
+            names = [".".join(str(part) for part in path) for path in paths]
+            if not paths or any(name.startswith(RESTRICTIONS) for name in names):
                 raise
             left = _without(left, paths)
-            unknown += [".".join(str(part) for part in path) for path in paths]
+            unknown += names
     return validate(left), tuple(unknown)
 
 

@@ -95,7 +95,7 @@ async def surrounding(
 def readable(model: type[M], body: Body) -> M:
     """Return what an object that others own says. Raises `WillNeverWork` where this release cannot read it."""
     try:
-        return understood(model, body)
+        return understood(model, body)[0]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

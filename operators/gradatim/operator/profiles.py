@@ -47,17 +47,24 @@ def same_stores(known: StoreIdentity, new: StoreIdentity) -> bool:
 
 
 def identity_now(
-    known: StoreIdentity | None, profile: ComputeProfile | None, run: RunStatus | None
+    known: StoreIdentity | None,
+    profile: ComputeProfile | None,
+    run: RunStatus | None,
+    namespace_labels: Mapping[str, str],
 ) -> StoreIdentity | None:
     """Return what an object uses in this pass: its own identity, with what its profile says anew about the same stores.
 
     New credentials count at once; another Ray cluster counts once no Run is active on the old one, and so does another profile: what the
-    old one names may be gone for good. RayJobs outlive their Run, so that KubeRay is asked about what it ran until the next Run starts.
+    old one names may be gone for good. Nothing of a profile that does not admit the namespace is ever used. RayJobs outlive their Run, so that
+    KubeRay is asked about what it ran until the next Run starts.
     """
     if known is None or profile is None:
         return identity_of(profile) if known is None and profile is not None else known
     new, active = identity_of(profile), run is not None and not run.done
-    if not same_stores(known, new) or (active and new.profile != known.profile):
+    moves = new.profile != known.profile
+    if not same_stores(known, new) or (
+        moves and (active or shut_out(new.profile, profile, namespace_labels) is not None)
+    ):
         return known
     holds = active or (run is not None and known.runtime_type == "kuberay")
     if holds and (new.runtime_type, new.runtime_address) != (known.runtime_type, known.runtime_address):
@@ -108,16 +115,9 @@ def usable(
     if profile is None:
         message = f"ComputeProfile {name!r} does not exist; ask the platform team or set compute.profileRef"
         return Block(Reason.PROFILE_NOT_FOUND, message)
-    selector = profile.spec.allowed_namespaces.selector.match_labels
-    if any(namespace_labels.get(k) != v for k, v in selector.items()):
-        return Block(Reason.PROFILE_NOT_ALLOWED, f"ComputeProfile {name!r} does not allow this namespace", stalled=True)
-    ray = profile.spec.runtime.ray_cluster
-    if ray is not None and not ray.shared_trust and NAMESPACE_NAME not in selector:
-        message = (
-            f"ComputeProfile {name!r} names a Ray cluster that cannot keep namespaces apart; the platform team has to "
-            f"admit exactly one by the label {NAMESPACE_NAME}, or to set sharedTrust"
-        )
-        return Block(Reason.PROFILE_NOT_ALLOWED, message, stalled=True)
+    shut = shut_out(name, profile, namespace_labels)
+    if shut is not None:
+        return shut
     if workers > profile.spec.limits.max_workers:
         message = f"compute.workers is {workers}; the profile allows {profile.spec.limits.max_workers}"
         return Block(Reason.PROFILE_NOT_ALLOWED, message, stalled=True)
@@ -133,4 +133,19 @@ def usable(
     if ready is None or ready.status != "True":
         detail = f": {ready.message}" if ready is not None else " yet"
         return Block(Reason.PROFILE_NOT_READY, f"ComputeProfile {name!r} is not ready{detail}")
+    return None
+
+
+def shut_out(name: str, profile: ComputeProfile, namespace_labels: Mapping[str, str]) -> Block | None:
+    """Return why the profile does not admit objects of that namespace, or None."""
+    selector = profile.spec.allowed_namespaces.selector.match_labels
+    if any(namespace_labels.get(k) != v for k, v in selector.items()):
+        return Block(Reason.PROFILE_NOT_ALLOWED, f"ComputeProfile {name!r} does not allow this namespace", stalled=True)
+    ray = profile.spec.runtime.ray_cluster
+    if ray is not None and not ray.shared_trust and NAMESPACE_NAME not in selector:
+        message = (
+            f"ComputeProfile {name!r} names a Ray cluster that cannot keep namespaces apart; the platform team has to "
+            f"admit exactly one by the label {NAMESPACE_NAME}, or to set sharedTrust"
+        )
+        return Block(Reason.PROFILE_NOT_ALLOWED, message, stalled=True)
     return None

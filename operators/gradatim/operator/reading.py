@@ -1,7 +1,8 @@
 """Turns an object as read into typed values, or into a status that says what is wrong with it.
 
 Called by the kinds' reconcile. The schema has refused most mistakes at apply; what arrives here all the same (an older CRD, a cron line, a
-rule that CEL cannot express) ends as Stalled/InvalidSpec, never as a crash. Fields of a newer release are no mistake.
+rule that CEL cannot express) ends as Stalled/InvalidSpec, never as a crash. Fields of a newer release are no mistake, but nothing is begun
+without them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class InvalidSpecError(ValueError):
     """The spec cannot be used; the message names the fields."""
 
 
-def typed(model: type[M], body: Body) -> M:
-    """Return the typed object. Raises `InvalidSpecError`."""
+def typed(model: type[M], body: Body) -> tuple[M, tuple[str, ...]]:
+    """Return the typed object, and the members of its spec that only a newer release knows. Raises `InvalidSpecError`."""
     slim = {k: v for k, v in body.items() if k != "status"}
     try:
         return understood(model, slim)

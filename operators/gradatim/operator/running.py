@@ -14,7 +14,7 @@ from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.reasons import Reason
 from gradatim.api.run import attempt_name
 from gradatim.api.runstatus import RunStatus, StoreIdentity
-from gradatim.operator import applying
+from gradatim.operator import applying, clock
 from gradatim.operator.clock import since
 from gradatim.operator.errors import DependencyError, TryLater
 from gradatim.operator.kube import ApiUnreachable, Body
@@ -120,9 +120,14 @@ async def act(
             # Not started: status goes on naming the Run whose remains are still there.
             return postponed(decision), [held_up(context, key, error, now)]
         run = run.model_copy(update={"config_digest": config.digest})
+    submits = any(isinstance(a, Submit) for a in decision.step.actions)
     try:
-        await applying.take(decision.step.actions, context.edges, identity, applying.tenant_of(body), run, evidence)
-        if any(isinstance(a, Submit) for a in decision.step.actions):
+        try:
+            await applying.take(decision.step.actions, context.edges, identity, applying.tenant_of(body), run, evidence)
+        finally:
+            if submits:  # also where the answer was lost: it may have been handed over until now
+                context.answered[key] = clock.now()
+        if submits:
             context.metrics.attempts.labels(key.plural).inc()
         wait = await _release(context, key, body, identity, run, now=now)
     except TryLater as error:

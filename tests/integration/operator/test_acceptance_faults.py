@@ -354,8 +354,10 @@ async def test_a_new_spec_whose_run_cannot_start_is_neither_current_nor_failed(
         with b.instant.fault(unreachable=True):
             for key in (*keys, failed):
                 await b.change(key, {"spec": CHANGE[key[0]]})
-            for key in (*keys, failed):
-                body = await b.watcher.until(key, lambda o: truth(o, "Reconciling") in waits, "waiting")
+            held = (
+                b.watcher.until(key, lambda o: truth(o, "Reconciling") in waits, "waiting") for key in (*keys, failed)
+            )
+            for body in await asyncio.gather(*held):
                 assert body["status"]["run"]["generation"] == 1
                 assert truth(body, "Stalled")[0] == "False"
                 current = condition(body, "Current")

@@ -36,6 +36,7 @@ def profile(name: str = "default", *, ready: str = "True", **spec: Any) -> Compu
 
 HOME = identity_of(profile())
 LABELS: dict[str, Any] = {"allowedNamespaces": {"selector": {"matchLabels": {"team": "ml"}}}}
+UNSHARED: dict[str, Any] = {"runtime": {"type": "rayCluster", "rayCluster": {"address": "http://ray"}}}
 ELSEWHERE: dict[str, Any] = {"artifactStore": {"root": "file:///t/{namespace}/"}}
 NO_VECTORS: dict[str, Any] = {"vectorStore": None}
 USABLE: list[tuple[str, ComputeProfile | None, StoreIdentity | None, dict[str, Any], str | None, bool]] = [
@@ -161,6 +162,8 @@ IDENTITIES: list[tuple[str, StoreIdentity | None, ComputeProfile | None, RunStat
     ("with new credentials for its stores", PODS, ROTATED, ENDED, PODS_ROTATED),
     ("also where the profile is another one", PODS, profile("other"), ENDED, PODS_MOVED),
     ("KubeRay that ran nothing is left at once", PODS, profile(), None, HOME),
+    ("one that does not admit the namespace never does", HOME, profile("other", **LABELS), ENDED, HOME),
+    ("nor one whose Ray cluster cannot keep it apart", HOME, profile("other", **UNSHARED), ENDED, HOME),
 ]
 
 
@@ -170,7 +173,7 @@ IDENTITIES: list[tuple[str, StoreIdentity | None, ComputeProfile | None, RunStat
 def test_where_things_are(
     known: StoreIdentity | None, given: ComputeProfile | None, run: RunStatus | None, expected: StoreIdentity | None
 ) -> None:
-    assert identity_now(known, given, run) == expected
+    assert identity_now(known, given, run, {}) == expected
 
 
 def test_stores_are_the_same_by_address_alone() -> None:

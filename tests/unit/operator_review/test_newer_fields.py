@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from pydantic import ValidationError
 
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.dataset import Dataset
-from gradatim.api.ragindex import RAGIndex, RAGIndexSpec
+from gradatim.api.ragindex import RAGIndex, RAGIndexSpec, RAGIndexStatus
+from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig, document_digest
 from gradatim.api.runstatus import Attempt, RunStatus
 from gradatim.operator import newer
@@ -25,11 +27,11 @@ from gradatim.operator.kube import Body
 from gradatim.operator.newer import MOST, understood
 from gradatim.operator.observing import evidence, frozen, readable
 from gradatim.operator.ragindex.model import World
-from gradatim.operator.ragindex.plan import IGNORED, frozen_inputs
+from gradatim.operator.ragindex.plan import frozen_inputs, plan
 from gradatim.operator.reading import InvalidSpecError, typed
-from gradatim.operator.runs.model import Submit
-from gradatim.operator.runs.triggers import spec_digest
+from gradatim.operator.runs.model import Kill, RequestStop, Submit
 from gradatim.operator.runtimes.base import Launch, Observed, Phase, Tenant
+from gradatim.operator.settings import RunSettings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OWNER: Body = {"apiVersion": "v", "kind": "RAGIndex", "metadata": {"name": "docs", "namespace": "team", "uid": "u"}}
@@ -72,14 +74,14 @@ def index(*path: int | str, value: Any = "new", generation: int = 1) -> Body:
 )
 def test_an_object_is_read_without_what_is_not_known(body: Body) -> None:
     before = copy.deepcopy(body)
-    found = typed(RAGIndex, body)
+    found, left_out = typed(RAGIndex, body)
     assert found.spec == KNOWN
-    assert spec_digest(found.spec, IGNORED) == spec_digest(KNOWN, IGNORED), "an unknown field starts no Run"
+    assert [path.rpartition(".")[2] for path in left_out] == ["fresh"]
     assert body == before, "what was read is written back with a status"
 
 
 def test_free_form_members_are_kept() -> None:
-    found = typed(RAGIndex, index("fresh"))
+    found, _ = typed(RAGIndex, index("fresh"))
     assert found.spec.validation.expectations[0].kwargs == {"column": "text", "free": {"form": 1}}
 
 
@@ -113,6 +115,46 @@ def test_objects_that_others_read_are_read_alike() -> None:
     del profile["artifactStore"]
     with pytest.raises(WillNeverWork, match=r"spec\.artifactStore: Field required"):
         readable(ComputeProfile, body)
+
+
+@pytest.mark.parametrize("member", ["allowedNamespaces", "limits"])
+def test_a_restriction_that_is_not_known_closes_a_profile(member: str) -> None:
+    spec = {
+        "runtime": {"rayCluster": {"address": "http://ray"}},
+        "artifactStore": {"root": "file:///s/{namespace}/"},
+        member: {"fresh": 1},
+    }
+    with pytest.raises(WillNeverWork, match=rf"spec\.{member}\.fresh"):
+        readable(ComputeProfile, {"kind": "ComputeProfile", "metadata": {"name": "p"}, "spec": spec})
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["an idle object", "an active Run"])
+def test_a_run_for_a_spec_with_newer_fields_is_neither_stopped_nor_followed(
+    world: Callable[..., World], done: bool
+) -> None:
+    """The newer release has recorded a digest over a spec that this one cannot see whole."""
+    steady = world()
+    run = RunStatus(
+        name="docs-2", trigger="generation", generation=1, spec_digest="of-the-whole-spec", done=done, succeeded=done,
+        attempts=[Attempt(number=1, outcome="Succeeded" if done else "Running", started_at="2026-03-01T11:59:00Z")],
+    )  # fmt: skip
+    here = dataclasses.replace(steady, status=steady.status.model_copy(update={"run": run}))
+    seen = plan(dataclasses.replace(here, unknown=("spec.parsing.fresh",)), RunSettings()).decision
+    assert (seen.start, seen.step.run and seen.step.run.name, seen.behind) == (None, "docs-2", False)
+    assert not any(isinstance(action, RequestStop | Kill) for action in seen.step.actions)
+    if done:
+        assert seen.block is not None
+        assert (seen.block.reason, seen.block.stalled) == (Reason.INVALID_SPEC, True)
+        assert "spec.parsing.fresh" in seen.block.message
+    otherwise = plan(here, RunSettings()).decision
+    assert otherwise.start is not None or otherwise.step.actions, "known whole, such a spec is another one"
+
+
+def test_nothing_is_begun_without_newer_fields(world: Callable[..., World]) -> None:
+    steady = world()
+    new = dataclasses.replace(steady, status=RAGIndexStatus(store=steady.status.store), unknown=("spec.fresh",))
+    assert plan(new, RunSettings()).decision.start is None
+    assert plan(dataclasses.replace(new, unknown=()), RunSettings()).decision.start is not None
 
 
 def test_it_is_said_once_for_each_version_of_an_object(caplog: pytest.LogCaptureFixture) -> None:

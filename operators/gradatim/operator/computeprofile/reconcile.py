@@ -29,7 +29,7 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     if body["metadata"].get("deletionTimestamp"):
         return Outcome()
     try:
-        profile = typed(ComputeProfile, body)
+        profile, _ = typed(ComputeProfile, body)
     except InvalidSpecError as error:
         generation = body["metadata"]["generation"]
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))

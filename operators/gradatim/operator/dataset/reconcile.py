@@ -37,8 +37,8 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     generation = body["metadata"]["generation"]
     active = known.run is not None and not known.run.done  # it holds its slot whatever the spec says now
     try:
-        dataset = typed(Dataset, body)
-        return await _pass(context, key, body, dataset, known, now)
+        dataset, left_out = typed(Dataset, body)
+        return await _pass(context, key, body, dataset, known, now, left_out=left_out)
     except InvalidSpecError as error:
         running.abandon(context, key, active=active)
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
@@ -50,14 +50,21 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
 
 
 async def _pass(
-    context: Context, key: Key, body: Body, dataset: Dataset, known: DatasetStatus, now: datetime
+    context: Context,
+    key: Key,
+    body: Body,
+    dataset: Dataset,
+    known: DatasetStatus,
+    now: datetime,
+    *,
+    left_out: tuple[str, ...],
 ) -> Outcome:
     spec, runs = dataset.spec, context.settings.runs
     profile_name = spec.compute.profile_ref.name
     context.dependents.update(key, running.reads(key, profile_name, refs(dataset)))
     around = await observing.surrounding(context.kube, key.namespace, profile_name, refs(dataset), [spec.validation])
     active = known.run is not None and not known.run.done
-    identity = identity_now(known.store, around.profile, known.run)
+    identity = identity_now(known.store, around.profile, known.run, around.namespace_labels)
     evidence = Evidence()
     if active and known.run is not None and identity is not None:
         held = await observing.frozen(context.kube, key.namespace, dataset.metadata.uid or "", known.run)
@@ -72,6 +79,7 @@ async def _pass(
         evidence=evidence,
         granted=running.granted(context, key, around.profile, identity, known.run),
         now=now,
+        unknown=left_out,
     )
     planned = plan(world, runs)
     running.count(context, key, around.profile, identity, planned.decision)

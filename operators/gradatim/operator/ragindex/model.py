@@ -35,3 +35,4 @@ class World:
     aliases: Aliases
     granted: bool
     now: datetime
+    unknown: tuple[str, ...] = ()  # members of the spec that only a newer release knows

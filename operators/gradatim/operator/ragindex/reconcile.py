@@ -45,8 +45,8 @@ async def reconcile(context: Context, key: Key, body: Body, now: datetime) -> Ou
     generation = body["metadata"]["generation"]
     active = known.run is not None and not known.run.done  # it holds its slot whatever the spec says now
     try:
-        index = typed(RAGIndex, body)
-        return await _pass(context, key, body, index, known, now)
+        index, left_out = typed(RAGIndex, body)
+        return await _pass(context, key, body, index, known, now, left_out=left_out)
     except InvalidSpecError as error:
         running.abandon(context, key, active=active)
         broken = stalled(known, Reason.INVALID_SPEC, str(error), generation=generation, now=rfc3339(now))
@@ -63,14 +63,21 @@ def _alias(key: Key, body: Body) -> str:
 
 
 async def _pass(
-    context: Context, key: Key, body: Body, index: RAGIndex, known: RAGIndexStatus, now: datetime
+    context: Context,
+    key: Key,
+    body: Body,
+    index: RAGIndex,
+    known: RAGIndexStatus,
+    now: datetime,
+    *,
+    left_out: tuple[str, ...],
 ) -> Outcome:
     spec, runs, uid = index.spec, context.settings.runs, index.metadata.uid or ""
     profile_name = spec.compute.profile_ref.name
     context.dependents.update(key, running.reads(key, profile_name, refs(index)))
     around = await observing.surrounding(context.kube, key.namespace, profile_name, refs(index), [spec.validation])
     active = known.run is not None and not known.run.done
-    identity = identity_now(known.store, around.profile, known.run)
+    identity = identity_now(known.store, around.profile, known.run, around.namespace_labels)
     alias = _alias(key, body)
     evidence = Evidence()
     if active and known.run is not None and identity is not None:
@@ -90,6 +97,7 @@ async def _pass(
         aliases=seen,
         granted=running.granted(context, key, around.profile, identity, known.run),
         now=now,
+        unknown=left_out,
     )
     planned = plan(world, runs)
     running.count(context, key, around.profile, identity, planned.decision)

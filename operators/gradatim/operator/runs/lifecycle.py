@@ -6,7 +6,7 @@ Called by the plans of Dataset and RAGIndex, which add what is particular to the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -119,6 +119,15 @@ def _decide(known: Known, policy: Policy, situation: Situation) -> Decision:
     fresh = fresh.model_copy(update={"config_digest": config.digest})
     step = Step(run=fresh, reason=Reason.RECORDED, message="the inputs are frozen", requeue=0.0)
     return Decision(step, start=config, trigger=trigger, replaced=run)
+
+
+def beyond(unknown: Sequence[str]) -> Block | None:
+    """Return that nothing may be begun, where a spec has members that only a newer release knows; what is under way goes on."""
+    if not unknown:
+        return None
+    names = ", ".join(unknown[:5])
+    message = f"the spec has fields that this release of the operator does not know: {names}; upgrade the operator, or take them out"
+    return Block(Reason.INVALID_SPEC, message[:900], stalled=True)
 
 
 def _queued(run: RunStatus | None) -> Decision:

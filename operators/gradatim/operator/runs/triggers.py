@@ -47,6 +47,15 @@ def spec_digest(spec: ApiModel, ignored: frozenset[str]) -> str:
     return canonical_digest({k: v for k, v in document.items() if k not in ignored})
 
 
+def digest_now(computed: str, run: RunStatus | None, unknown: Sequence[str]) -> str:
+    """Return the digest of what a Run depends on, where members of the spec may be `unknown` to this release.
+
+    Whether the Run was made for them cannot be told then: it is taken for the one that was, since nothing new starts in any case.
+    """
+    recorded = run.spec_digest if unknown and run is not None else None
+    return recorded or computed
+
+
 def superseded(known: Known) -> bool:
     """Return whether the active Run was started for another spec."""
     return known.run is not None and not known.run.done and known.run.spec_digest != known.spec_digest

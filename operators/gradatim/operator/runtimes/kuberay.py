@@ -204,7 +204,7 @@ class KubeRay:
         body = await self._kube.recent(ours("computeprofiles"), "", self._profile)
         try:
             if body is not None:
-                return understood(ComputeProfile, body)
+                return understood(ComputeProfile, body)[0]
         except ValidationError as error:
             message = f"ComputeProfile {self._profile!r} cannot be used: {error.errors(include_url=False)[0]['msg']}"
             raise DependencyError("runtime", message[:900], reason=Reason.PROFILE_NOT_READY) from error
