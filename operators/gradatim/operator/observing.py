@@ -37,7 +37,7 @@ from gradatim.operator.queue import Key
 from gradatim.operator.runs.attempts import OVER
 from gradatim.operator.runs.lifecycle import Block
 from gradatim.operator.runs.model import Evidence
-from gradatim.operator.runtimes.base import Observed, Tenant
+from gradatim.operator.runtimes.base import Observed, Phase, Tenant
 from gradatim.operator.stores.documents import ResultRejected, parse_progress, parse_result
 
 CONFIG_KEY = "config.json"
@@ -168,6 +168,9 @@ def read_frozen(body: Body | None, uid: str, run: str) -> Frozen:
     return Frozen(body, config, digest=digest if digest == config.digest else "", document=document)
 
 
+BEFORE_WORK = frozenset({Phase.ABSENT, Phase.PENDING})  # nobody can have written of progress, and reads have a budget
+
+
 async def evidence(edges: Edges, identity: StoreIdentity, tenant: Tenant, run: RunStatus, held: Frozen) -> Evidence:
     """Look at the active attempt: the runtime's view, its progress and its result."""
     config, document = held.config, held.document
@@ -191,7 +194,7 @@ async def evidence(edges: Edges, identity: StoreIdentity, tenant: Tenant, run: R
         raw = await store.read(f"{attempt.attempt_path}/result.json")
         if raw is not None:
             result = parse_result(raw, attempt)
-        else:
+        elif last.heartbeat_at is not None or observed is None or observed.phase not in BEFORE_WORK:
             raw = await store.read(f"{attempt.attempt_path}/progress.json")
             progress = None if raw is None else parse_progress(raw, Stamp.of(attempt))
     except ResultRejected as error:
