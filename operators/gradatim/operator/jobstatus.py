@@ -144,10 +144,9 @@ def queueing(observed: Observed | None, run: RunStatus | None, known: Sequence[C
 
 def data_valid(summary: ValidationSummary, noun: str, message: str, *, good: bool) -> Verdict:
     """Return DataValid: True when nothing failed, or when quarantine took out what did; `message` is the Run's own."""
-    text = (
-        f"{summary.evaluated} expectations on {summary.rows} {noun}, {summary.failed} failed, "
-        f"{summary.rejected} {noun} rejected"
-    )
+    warned = summary.warned
+    told = f"{summary.failed - warned} failed" + (f" and {warned} warned" if warned else "")
+    text = f"{summary.evaluated} expectations, {told}; {summary.rejected} of {summary.rows} {noun} rejected"
     if summary.success or good:
         return Verdict(ConditionType.DATA_VALID, True, Reason.SUCCEEDED, text)
     return Verdict(ConditionType.DATA_VALID, False, Reason.DATA_INVALID, message or text)

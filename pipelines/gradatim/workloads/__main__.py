@@ -42,6 +42,8 @@ log = logging.getLogger("gradatim.workloads")
 
 WORKLOADS = ("validate", "index")
 LOG_COPY_ENV = "GRADATIM_LOG_COPY"
+# Request lines carry query strings; Great Expectations tells of each function that it does not document.
+CHATTY = ("httpx", "httpcore", "urllib3", "botocore", "great_expectations")
 MAX_CONFIG_BYTES = 1_048_576
 RESULT_ATTEMPTS = 5
 OVERRUN_GRACE_SECONDS = 20.0
@@ -54,8 +56,6 @@ class ConfigError(Exception):
 def main(argv: list[str] | None = None) -> int:
     """Run one attempt; returns the exit status."""
     start_logging()
-    for chatty in ("httpx", "httpcore", "urllib3", "botocore"):  # their request lines carry query strings
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     parser = argparse.ArgumentParser(prog="python -m gradatim.workloads", description="Run one attempt of a workload.")
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("--config", type=Path, help=f"file with the run config; default: the variable {CONFIG_ENV}")
@@ -79,6 +79,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def start_logging() -> None:
     """Log to standard error, which Ray keeps in a file of its own, and in a pod to the pod's log too."""
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if logging.getLogger().hasHandlers():
         return  # whoever runs this inside another program has set it up
     streams: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
@@ -144,8 +146,12 @@ def _guarded(ctx: RunContext) -> RunResult:
     except BaseException as error:  # the last line of defence: every end needs a result
         if (order := stop_behind(error)) is not None:
             return ctx.result("Stopped", message=f"stopped: {order}")
-        log.exception("the attempt failed")
         found = classify(error)
+        if found.explained:
+            log.error("%s: %s", found.reason.value, found.message)
+            log.debug("raised here", exc_info=True)
+        else:
+            log.exception("the attempt failed")
         extra = {}
         if isinstance(error, WorkloadError):
             extra = {"validation": error.validation, "rejections": error.rejections}

@@ -81,18 +81,20 @@ class SecretError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """What the result says about an exception."""
+    """What the result says about an exception. `explained` is one whose message tells a user all: the place in our code adds nothing."""
 
     failure: Failure
     reason: Reason
     message: str
+    explained: bool = False
 
 
 def classify(error: BaseException) -> Classified:
     """Return the failure class, reason and message of any exception; never raises."""
     cause = _unwrap(error)
     if isinstance(cause, WorkloadError):
-        return Classified(cause.failure, cause.reason, shorten(cause.message))
+        explained = cause.failure in {Failure.USER, Failure.DATA}
+        return Classified(cause.failure, cause.reason, shorten(cause.message), explained=explained)
     if isinstance(cause, MemoryError):
         return Classified(
             Failure.OUT_OF_MEMORY,
@@ -100,7 +102,7 @@ def classify(error: BaseException) -> Classified:
             "out of memory; give the workers more memory or use more of them",
         )
     if isinstance(cause, SecretError):
-        return Classified(Failure.USER, Reason.SECRET_REFUSED, shorten(str(cause)))
+        return Classified(Failure.USER, Reason.SECRET_REFUSED, shorten(str(cause)), explained=True)
     known = _by_name(cause)
     if known is not None:
         return known

@@ -165,12 +165,18 @@ class ValidationSummary(ReadModel):
     )
     evaluated: Count = Field(default=0, description="Expectations checked.")
     failed: Count = Field(default=0, description="Expectations that did not hold.")
-    rows: Count = Field(default=0, description="Rows checked.")
-    rejected: Count = Field(default=0, description="Rows put into quarantine.")
+    rows: Count = Field(default=0, description="Rows read, those included that were rejected before any check.")
+    rejected: Count = Field(default=0, description="Rows left out: unreadable, or put into quarantine.")
     results: Annotated[list[ExpectationResult], Field(max_length=64, json_schema_extra=ATOMIC)] = Field(
         default_factory=list, description="One entry per expectation."
     )
     rejections: ReasonCounts = Field(default_factory=list)
+
+    @property
+    def warned(self) -> int:
+        """Return how many of `failed` only warn; 0 where the bounded list does not hold all that failed."""
+        found = [result for result in self.results if not result.success]
+        return sum(result.severity == "warning" for result in found) if len(found) == self.failed else 0
 
 
 class GateVerdict(ReadModel):

@@ -102,12 +102,30 @@ def _quality(status: Body) -> None:
     # The list is bounded; where it does not hold all that failed, nothing is said about the rest.
     complete = len(failed) == found.get("failed", 0)
     warnings = sum(r.get("severity") == "warning" for r in failed) if complete else 0
-    counts = {k: _cell(found.get(k)) for k in ("success", "evaluated", "failed", "rows", "rejected")}
-    section("Validation", counts | ({"failed": f"{counts['failed']}, {warnings} of them warnings"} if warnings else {}))
+    if found:
+        section("Validation", _validation(found, warnings, used=_is_valid(status)))
     columns = ("expectation", "column", "failed", "observed", "examples")
     for title, warns in (("Failed expectations", False), ("Warnings", True)):
         _rows(title, columns, [r for r in failed if (r.get("severity") == "warning") is warns])
     _rows("Rejections", ("name", "count", "examples"), status.get("rejections"))
+
+
+def _validation(found: Body, warnings: int, *, used: bool) -> dict[str, str]:
+    """Return the summary in words that agree with the condition DataValid."""
+    left_out = ", on the data as read; the rows that failed are left out" if used and not found.get("success") else ""
+    evaluated, failed = found.get("evaluated", 0), found.get("failed", 0) - warnings
+    rejected, reasons = found.get("rejected", 0), found.get("rejections") or []
+    # The reason of a row that an expectation took out is the expectation's name.
+    judged = sum(r.get("count", 0) for r in reasons if str(r.get("name")).startswith("expect_"))
+    return {
+        "success": f"{_cell(found.get('success', False))}{left_out}",
+        "expectations": f"{evaluated} checked, {failed} failed" + (f", {warnings} warned" if warnings else ""),
+        "rejected": f"{rejected} of {found.get('rows', 0)}" + (f", {judged} of them by expectations" if judged else ""),
+    }
+
+
+def _is_valid(status: Body) -> bool:
+    return any(c.get("type") == "DataValid" and c.get("status") == "True" for c in status.get("conditions") or [])
 
 
 def _events(events: Sequence[Body]) -> None:

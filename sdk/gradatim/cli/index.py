@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from gradatim.cli.options import Cluster, cluster_options, name_argument, output
 from gradatim.cli.output import say, show, table
 
 if TYPE_CHECKING:
+    from gradatim.client.filters import Condition
     from gradatim.client.search import IndexSearch, Passage, SearchAnswer
 
 
@@ -49,17 +50,22 @@ class Place:
         return open_search(found, endpoint=self.endpoint, grpc_endpoint=self.grpc_endpoint, state=self.cluster.state)
 
 
+def local_option(function: F) -> F:
+    """Add `--local`, the state folder of a run without a cluster."""
+    return click.option(
+        "--local",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="An index that `gradatim run` made in this state folder.",
+    )(function)
+
+
 def place_options(function: F) -> F:
     """Add the options that say where the index is; the command gets them as `place`."""
 
     @click.option("--endpoint", metavar="URL", help="Weaviate, if the address in the index's status is not reachable.")
     @click.option("--grpc-endpoint", metavar="URL", help="Its gRPC address. Default: port 50051 of the same host.")
-    @click.option(
-        "--local",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help="An index that `gradatim run` made in this state folder.",
-    )
+    @local_option
     @cluster_options
     @functools.wraps(function)
     def wrapped(
@@ -97,7 +103,7 @@ def query(  # noqa: PLR0913 - one parameter per option
 
     Several questions are asked in turn; the model is loaded once. As JSON or YAML their answers are one list.
     """
-    from gradatim.client.search import parse_filters
+    from gradatim.client.filters import parse_filters
 
     conditions = parse_filters(filters)
     answers = []
@@ -109,15 +115,18 @@ def query(  # noqa: PLR0913 - one parameter per option
                 continue
             if len(questions) > 1:
                 click.secho(f"\n{question}", bold=True)
-            _print_answer(answer, explain=explain)
+            _print_answer(answer, conditions, explain=explain)
     show(answers if len(questions) > 1 else answers[0], output)
 
 
-def _print_answer(answer: SearchAnswer, *, explain: bool) -> None:
+def _print_answer(answer: SearchAnswer, filters: Sequence[Condition], *, explain: bool) -> None:
     for number, passage in enumerate(answer.passages, start=1):
         _print_passage(number, passage)
     if not answer.passages:
-        say("no passage found")
+        from gradatim.cli.passages import none_found
+
+        for line in none_found(filters):
+            say(line)
     if explain:
         click.echo(f"version {answer.version}, collection {answer.collection}")
         click.echo("time: " + ", ".join(f"{k} {v:.1f} ms" for k, v in answer.timings.items()))
@@ -171,15 +180,21 @@ def evaluate(
 @index.command()
 @name_argument
 @output_option()
+@local_option
 @cluster_options
-def versions(*, cluster: Cluster, name: str, output: str) -> None:
+def versions(*, cluster: Cluster, name: str, local: Path | None, output: str) -> None:
     """List the versions of an index, newest first; the one that serves is marked with *."""
     from gradatim.api.ragindex import RAGIndex
     from gradatim.client.display import age
     from gradatim.client.versions import index_versions
 
-    with cluster.client() as client:
-        found = client.get(RAGIndex, name)
+    if local is not None:
+        from gradatim.client.search import read_local_index
+
+        found = read_local_index(local, name, namespace=cluster.namespace)
+    else:
+        with cluster.client() as client:
+            found = client.get(RAGIndex, name)
     known = index_versions(found)
     if show([v.to_manifest() for v in known], output):
         return

@@ -12,15 +12,18 @@ from gradatim.cli.output import show, table
 
 if TYPE_CHECKING:
     from gradatim.client.local import LocalBackend, LocalOutcome
+    from gradatim.client.manifests import Manifest
 
 
 @click.command()
 @click.option(
     "-f",
     "--filename",
+    "filenames",
     required=True,
+    multiple=True,
     metavar="FILE|DIR|-",
-    help="Manifests: a file, a folder, or - for standard input.",
+    help="Manifests: a file, a folder, or - for standard input. May be repeated.",
 )
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), default=Path(".gradatim/local"), show_default=True,
               metavar="DIR", help="Where artifacts and status are kept.")  # fmt: skip
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 @output_option()
 def run(
     *,
-    filename: str,
+    filenames: tuple[str, ...],
     state: Path,
     weaviate: str | None,
     weaviate_grpc: str | None,
@@ -42,22 +45,25 @@ def run(
 ) -> None:
     """Run Datasets and RAGIndexes on this machine without a cluster: same outputs, same gates.
 
-    Datasets run first, then the indexes that read them. A ComputeProfile among the manifests is optional. Stops at the first failure,
-    also when a gate refuses a version; the version before it stays active then.
+    Datasets run first, then the indexes that read them, whichever file they stand in. A ComputeProfile among the manifests is optional.
+    Stops at the first failure, also when a gate refuses a version; the version before it stays active then. An index that did not
+    change is judged anew by its gates.
     """
     if weaviate is None and (weaviate_grpc or weaviate_key_file):
         raise click.UsageError("--weaviate-grpc and --weaviate-key-file go with --weaviate")
     from gradatim.client.local import LocalBackend
+    from gradatim.client.manifests import read_manifests
     from gradatim.client.vectorstore import VectorAccess
 
     vectors = VectorAccess.of_address(weaviate, weaviate_grpc, weaviate_key_file) if weaviate else None
-    outcomes = _run_all(LocalBackend(state, vectors), filename, force=force, live=output == "table")
+    manifests = [manifest for name in filenames for manifest in read_manifests(name)]
+    outcomes = _run_all(LocalBackend(state, vectors), manifests, force=force, live=output == "table")
     show([_summary(o) for o in outcomes], output)
     if not all(o.ok for o in outcomes):
         raise click.exceptions.Exit(1)
 
 
-def _run_all(backend: LocalBackend, filename: str, *, force: bool, live: bool) -> list[LocalOutcome]:
+def _run_all(backend: LocalBackend, manifests: list[Manifest], *, force: bool, live: bool) -> list[LocalOutcome]:
     from gradatim.cli.output import report
     from gradatim.cli.progress import progress_line
     from gradatim.client.local import failure_of
@@ -65,7 +71,7 @@ def _run_all(backend: LocalBackend, filename: str, *, force: bool, live: bool) -
     outcomes: list[LocalOutcome] = []
     with progress_line("run") as line:
         found = backend.run(
-            filename,
+            manifests,
             force=force,
             on_progress=lambda name, p: line(
                 f"{name} {p.stage}{f': {p.message}' if p.message else ''}", p.percent, p.eta_seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,9 +12,10 @@ from gradatim.cli.options import Cluster, NameArgument, cluster_options, kind_ar
 from gradatim.cli.output import report, say, show, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from gradatim.api.kinds import Kind
+    from gradatim.client.manifests import Manifest
     from gradatim.client.watchevent import WatchEvent
 
 
@@ -21,26 +23,30 @@ if TYPE_CHECKING:
 @click.option(
     "-f",
     "--filename",
+    "filenames",
     required=True,
+    multiple=True,
     metavar="FILE|DIR|-",
-    help="Manifests: a file, a folder, or - for standard input.",
+    help="Manifests: a file, a folder, or - for standard input. May be repeated.",
 )
 @click.option("--force", is_flag=True, help="Take over fields that others own.")
 @click.option("--dry-run", type=click.Choice(["none", "server"]), default="none", show_default=True, help="Check only.")
 @output_option()
 @cluster_options
-def apply(*, cluster: Cluster, filename: str, force: bool, dry_run: str, output: str) -> None:
+def apply(*, cluster: Cluster, filenames: tuple[str, ...], force: bool, dry_run: str, output: str) -> None:
     """Create or change objects, server-side.
 
-    Objects that others refer to go first. One that is refused does not keep the rest from being applied; the exit code is 1 then.
+    Objects that others refer to go first, from whichever file. One that is refused does not keep the rest from being applied, nor does
+    a -f that cannot be read as manifests; the exit code is 1 then. With a path that does not exist nothing is applied.
     """
     from gradatim.client.errors import GradatimError, NotConfiguredError, UnreachableError
-    from gradatim.client.manifests import read_manifests
     from gradatim.client.operations import WriteOptions
 
-    manifests = read_manifests(filename)
+    manifests, failed = _read_all(filenames)
+    if not manifests:
+        raise click.exceptions.Exit(1)
     options = WriteOptions(force=force, dry_run=dry_run == "server")
-    bodies, failed = [], False
+    bodies = []
     with cluster.client() as client:
         for manifest in manifests:
             try:
@@ -58,6 +64,25 @@ def apply(*, cluster: Cluster, filename: str, force: bool, dry_run: str, output:
     show(bodies, output)
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _read_all(filenames: Sequence[str]) -> tuple[list[Manifest], bool]:
+    """Return the manifests of all files, and whether one was reported as none. Raises `ManifestError` for a path that is not there."""
+    from gradatim.client.errors import ManifestError
+    from gradatim.client.manifests import in_order, read_manifests
+
+    for filename in filenames:
+        if filename != "-" and not Path(filename).expanduser().exists():
+            raise ManifestError(f"{filename} cannot be read: it does not exist", hint="nothing was applied")
+    found: list[Manifest] = []
+    failed = False
+    for filename in dict.fromkeys(filenames):  # standard input can be read once
+        try:
+            found += read_manifests(filename)
+        except ManifestError as error:
+            report(error)
+            failed = True
+    return in_order(found), failed
 
 
 @click.command()

@@ -6,14 +6,20 @@ Called by `gradatim index query`. Values in, lines out; it asks nothing and prin
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gradatim.client.filters import Condition
     from gradatim.client.search import Passage
 
 WIDTH = 100
 _INDENT = "    "
+_HINTS = {
+    "uri": "uri is the path within its source: passages print `<source>/<uri>`, so that docs/guides/a.md of the source docs is "
+    "--filter source=docs --filter uri=guides/a.md",
+    "document": "document is an id of 64 hexadecimal digits; to choose a file take --filter uri=PATH",
+}
 
 
 def heading(number: int, passage: Passage) -> str:
@@ -45,3 +51,13 @@ def body(passage: Passage, width: int = WIDTH) -> Iterator[str]:
             )
     if passage.scores:
         yield f"{_INDENT}scores: " + ", ".join(f"{k} {v:.4f}" for k, v in passage.scores.items())
+
+
+def none_found(filters: Sequence[Condition]) -> Iterator[str]:
+    """Yield what to say where no passage was found: filters on a place name it exactly, and a wrong form finds nothing."""
+    yield "no passage found"
+    named = {item.field for item in filters} & _HINTS.keys()
+    for field in sorted(named):
+        yield f"hint: {_HINTS[field]}"
+    if named:
+        yield "hint: without the filter, -o json shows the `source`, `file` (the uri) and `document` of passages"

@@ -42,7 +42,9 @@ def _below(path: str, command: click.Command) -> Iterator[tuple[str, click.Comma
 
 
 def _entry(path: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=path, max_content_width=110, terminal_width=110)
+    # The names that `gradatim` hands down: click keeps the help option of the first context that asks, so another here would stay.
+    names = cli.context_settings["help_option_names"]
+    context = click.Context(command, info_name=path, max_content_width=110, terminal_width=110, help_option_names=names)
     lines = command.get_help(context).splitlines()
     return "\n".join([f"## `{path}`", "", "```text", *(line.rstrip() for line in lines), "```", ""])
 

@@ -169,7 +169,7 @@ class _Work:
         else:
             done, verdict = self._finish_index(known, result, config)
         self.state.write(done, config.object.namespace, config.object.name)
-        outcome = result.outcome if verdict.ok or result.outcome != "Succeeded" else "Refused"
+        outcome = result.outcome if verdict.ok or result.outcome not in {"Succeeded", "Unchanged"} else "Refused"
         return LocalOutcome(done, verdict.ok, outcome, verdict.reason.value, verdict.message, result)
 
     def _finish_index(self, index: RAGIndex, result: RunResult, config: RunConfig) -> tuple[RAGIndex, Verdict]:

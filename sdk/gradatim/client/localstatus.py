@@ -13,6 +13,7 @@ from gradatim.api.meta import Condition, State
 from gradatim.api.ragindex import IndexVersion, RAGIndex, RAGIndexStatus
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import IndexOutput, RunResult
+from gradatim.api.runstatus import GateVerdict, Metrics
 
 _HISTORY = 10
 
@@ -51,7 +52,10 @@ def dataset_status(dataset: Dataset, result: RunResult, run: str) -> tuple[Datas
 
 
 def index_status(index: RAGIndex, result: RunResult, run: str) -> tuple[RAGIndexStatus, Verdict]:
-    """Return the status of an index after a run: a version that passes its gates becomes active, another one is only listed."""
+    """Return the status of an index after a run: a version that passes its gates becomes active, another one is only listed.
+
+    A run that changed nothing is ok only if the active version passes the gates of now.
+    """
     old = index.status or RAGIndexStatus()
     verdict, active, history = _verdict(result), old.active, list(old.history)
     if verdict.ok and result.outcome == "Succeeded" and result.index is not None:
@@ -60,7 +64,14 @@ def index_status(index: RAGIndex, result: RunResult, run: str) -> tuple[RAGIndex
         history = [version, *kept][:_HISTORY]
         if version.passed:
             active = version
-        verdict = Verdict(version.passed, gates.failed_reason(version.gates), gates.summary(version.gates))
+        verdict = _by_gates(version.gates)
+    elif verdict.ok and result.outcome == "Unchanged" and active is not None:
+        # Nothing was built or measured, but the gates may be others now. What passed once goes on serving.
+        active = active.model_copy(update={"gates": _judged(index, active.metrics)})
+        history = [active if v.digest == active.digest else v for v in history]
+        judged = _by_gates(active.gates)
+        message = f"{verdict.message}; {judged.message}" if active.gates else verdict.message
+        verdict = Verdict(ok=True, reason=verdict.reason, message=message) if judged.ok else judged
     status = RAGIndexStatus(
         observed_generation=index.metadata.generation or 0,
         state=State.READY if active is not None else State.FAILED,
@@ -98,12 +109,22 @@ def _verdict(result: RunResult) -> Verdict:
     return Verdict(ok=False, reason=reason, message=result.message or f"the run ended as {result.outcome}")
 
 
+def _judged(index: RAGIndex, metrics: Metrics) -> list[GateVerdict]:
+    """Return the verdicts of the gates of now."""
+    evaluation, active = index.spec.evaluation, index.status.active if index.status else None
+    return gates.judge(evaluation.gates if evaluation else [], metrics, active.metrics if active else None)
+
+
+def _by_gates(verdicts: list[GateVerdict]) -> Verdict:
+    return Verdict(gates.passed(verdicts), gates.failed_reason(verdicts), gates.summary(verdicts))
+
+
 def _version(index: RAGIndex, output: IndexOutput, finished: str, run: str) -> IndexVersion:
     status = index.status or RAGIndexStatus()
-    baseline = status.active.metrics if status.active else None
-    evaluation = index.spec.evaluation
-    verdicts = gates.judge(evaluation.gates if evaluation else [], output.metrics, baseline)
+    verdicts = _judged(index, output.metrics)
     known = next((v for v in status.history if v.digest == output.digest), None)
+    # The same version measured anew goes on serving, however strict its gates are by now.
+    serves = status.active is not None and status.active.digest == output.digest
     return IndexVersion(
         digest=output.digest,
         label=known.label if known else f"v{_last_number(status) + 1}",
@@ -116,7 +137,7 @@ def _version(index: RAGIndex, output: IndexOutput, finished: str, run: str) -> I
         rejected=output.rejected,
         metrics=output.metrics,
         gates=verdicts,
-        passed=gates.passed(verdicts),
+        passed=gates.passed(verdicts) or serves,
         created=finished,
         run=run,
         generation=index.metadata.generation or 0,
@@ -139,7 +160,7 @@ def _conditions(generation: int, verdict: Verdict, now: str, *, serving: bool) -
             message=message[:1024],
         )
 
-    told = "an earlier version serves" if serving and not verdict.ok else verdict.message
+    told = "what was built earlier serves" if serving and not verdict.ok else verdict.message
     return [
         condition(ConditionType.READY, serving, Reason.SUCCEEDED if serving else verdict.reason, told),
         condition(ConditionType.CURRENT, verdict.ok, verdict.reason, verdict.message),

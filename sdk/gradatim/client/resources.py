@@ -62,8 +62,8 @@ def known_kind(kind: str | type[ReadModel]) -> Kind:
 
 
 def resource_for(manifest: Manifest) -> Op[Resource]:
-    """Return the resource that a manifest belongs to, asking the server about kinds of others."""
-    if manifest.ours is not None:
+    """Return the resource that a manifest belongs to, asking the server about kinds of others and of other versions."""
+    if manifest.ours is not None and manifest.api_version == API_VERSION:
         return resource_of(manifest.ours)
     return (yield from discover(manifest.api_version, manifest.kind))
 
@@ -83,8 +83,11 @@ def discover(api_version: str, kind: str) -> Op[Resource]:
 
 
 def _unknown(api_version: str, kind: str) -> UnknownKindError:
-    ours = f"kinds of {API_VERSION} are " + ", ".join(k.name for k in KINDS)
-    hint = ours if api_version.startswith(f"{GROUP}/") else None
+    hint = None
+    if api_version.startswith(f"{GROUP}/"):
+        hint = f"kinds of {API_VERSION} are " + ", ".join(k.name for k in KINDS)
+        if api_version != API_VERSION and any(kind == k.name for k in KINDS):
+            hint = f"{kind} is known as {API_VERSION}: correct apiVersion"
     return UnknownKindError(f"the cluster does not know {api_version} {kind}", hint=hint)
 
 

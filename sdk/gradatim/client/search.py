@@ -7,7 +7,6 @@ extra `index`; answers of evaluation, of this module and of serving come from th
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gradatim.api.ragindex import MetadataField, MetadataType, RAGIndex
+from gradatim.api.ragindex import RAGIndex
 from gradatim.api.runstatus import NamedMetric
 from gradatim.client.errors import (
     MissingExtraError,
@@ -24,27 +23,18 @@ from gradatim.client.errors import (
     UnreachableError,
     UnsupportedError,
 )
+from gradatim.client.filters import Condition, FilterMapping, filter_input
 from gradatim.client.localstate import LocalState
 from gradatim.client.measuring import ArtifactPlace, measure_index
 from gradatim.client.vectorstore import KEY_ENV, VectorAccess, find_key
 
-_FILTER = re.compile(r"^(?P<field>[A-Za-z_]\w*)\s*(?P<operator>>=|<=|!=|=|>|<)\s*(?P<value>.*)$", re.DOTALL)
-_OPERATORS = {"=": "eq", "!=": "ne", ">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
-_BUILT_IN = {"page": MetadataType.INT, "row": MetadataType.INT}
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One comparison as typed: field, operator of the retrieval library, value as text."""
-
-    field: str
-    operator: str
-    value: str
-
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One passage: `citation` says source, file, page or row, and characters; `scores` has one entry per stage when explained."""
+    """One passage: `citation` says source, file, page or row, and characters; `scores` has one entry per stage when explained.
+
+    `file` is what a filter calls `uri`, and `document` the id that it calls so.
+    """
 
     citation: str
     text: str
@@ -57,6 +47,7 @@ class Passage:
     row: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
+    document: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +105,14 @@ class IndexSearch:
         question: str,
         k: int | None = None,
         *,
-        filters: Sequence[Condition] = (),
+        filters: FilterMapping | Sequence[Condition] = (),
         tenant: str | None = None,
         explain: bool = False,
     ) -> SearchAnswer:
         """Return the best `k` passages (the index's own number by default) that meet all filters.
 
-        Raises `UnsupportedError` for a filter or option that the index does not have, `UnreachableError` if Weaviate does not answer.
+        Filters are a mapping such as `{"uri": {"eq": "guides/a.md"}}`, or what `gradatim.client.filters.parse_filters` returns. Raises
+        `UnsupportedError` for a filter or option that the index does not have, `UnreachableError` if Weaviate does not answer.
         """
         retriever = import_module("gradatim.rag.retrieve.retriever")
         conditions = filter_input(filters, self._retriever.manifest.fields)
@@ -171,11 +163,17 @@ def open_search(
     return _open(access, find_key(access, state), name, place)
 
 
-def open_local_search(folder: Path, name: str, *, namespace: str | None, state: Path | None = None) -> IndexSearch:
-    """Open an index that `gradatim run` made in a state folder. Raises as `open_search`."""
+def read_local_index(folder: Path, name: str, *, namespace: str | None) -> RAGIndex:
+    """Return an index that `gradatim run` made in a state folder. Raises `NotFoundError`."""
     found = LocalState(folder.expanduser().absolute()).read(RAGIndex, namespace or "default", name)
     if found is None:
         raise NotFoundError(f"{folder} holds no ragindex {name}", hint="gradatim run -f makes one")
+    return found
+
+
+def open_local_search(folder: Path, name: str, *, namespace: str | None, state: Path | None = None) -> IndexSearch:
+    """Open an index that `gradatim run` made in a state folder. Raises as `open_search`."""
+    found = read_local_index(folder, name, namespace=namespace)
     if found.status is None or found.status.active is None or found.status.endpoint is None:
         raise NotFoundError(f"ragindex {name} in {folder} has no version that passed its gates")
     access = VectorAccess.of_address(found.status.endpoint, found.status.grpc_endpoint)
@@ -241,52 +239,5 @@ def _passage(hit: Any) -> Passage:
         row=where.row,
         metadata=dict(hit.metadata),
         scores=dict(hit.scores),
+        document=hit.document_id,
     )
-
-
-def parse_filters(texts: Sequence[str]) -> tuple[Condition, ...]:
-    """Return filters written as `field=value` (also !=, >, >=, <, <=). Raises `UnsupportedError` for anything else."""
-    found = []
-    for text in texts:
-        match = _FILTER.match(text)
-        if match is None:
-            raise UnsupportedError(f"{text!r} is no filter; write field=value, or one of {', '.join(_OPERATORS)}")
-        found.append(Condition(match["field"], _OPERATORS[match["operator"]], match["value"].strip()))
-    return tuple(found)
-
-
-def filter_input(conditions: Sequence[Condition], fields: Sequence[MetadataField]) -> dict[str, dict[str, object]]:
-    """Return conditions as the retrieval library takes them, values typed by the index's schema.
-
-    Several equalities on one field mean any of them.
-    """
-    types = _BUILT_IN | {f.name: f.type for f in fields}
-    found: dict[str, dict[str, object]] = {}
-    for condition in conditions:
-        value = _typed(condition, types.get(condition.field, MetadataType.TEXT))
-        known = found.setdefault(condition.field, {})
-        if condition.operator == "eq" and ("eq" in known or "in" in known):
-            earlier = known.pop("in", None)
-            values = list(earlier) if isinstance(earlier, list) else [known.pop("eq")]
-            known["in"] = [*values, value]
-        elif condition.operator in known:
-            raise UnsupportedError(f"the filter on {condition.field} is given twice")
-        else:
-            known[condition.operator] = value
-    return found
-
-
-def _typed(condition: Condition, kind: MetadataType) -> object:
-    text = condition.value
-    try:
-        if kind is MetadataType.INT:
-            return int(text)
-        if kind is MetadataType.NUMBER:
-            return float(text)
-    except ValueError as error:
-        raise UnsupportedError(f"{condition.field} is of type {kind.value}, and {text!r} is not one") from error
-    if kind is MetadataType.BOOLEAN:
-        if text.lower() not in {"true", "false"}:
-            raise UnsupportedError(f"{condition.field} is of type boolean: write true or false, not {text!r}")
-        return text.lower() == "true"
-    return text

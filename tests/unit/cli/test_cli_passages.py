@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from gradatim.cli.passages import body, heading
+from gradatim.cli.passages import body, heading, none_found
+from gradatim.client.filters import parse_filters
 from gradatim.client.search import Passage
 
 PASSAGE = Passage(
@@ -54,3 +55,22 @@ def test_code_and_tables_are_whole_however_long() -> None:
 def test_the_scores_of_the_stages_come_last() -> None:
     explained = dataclasses.replace(PASSAGE, scores={"keyword": 0.5, "vector": 0.25})
     assert list(body(explained))[-1] == "    scores: keyword 0.5000, vector 0.2500"
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ([], []),
+        (["source=docs", "page>3"], []),
+        (["uri=docs/a.md"], ["uri is the path within its source"]),
+        (["uri=a", "document=a.md"], ["document is an id of 64", "uri is the path within its source"]),
+    ],
+    ids=["no filter", "others", "a uri", "both"],
+)
+def test_a_filter_on_a_place_that_finds_nothing_says_what_its_values_are(filters: list[str], said: list[str]) -> None:
+    first, *hints = none_found(parse_filters(filters))
+    assert first == "no passage found"
+    assert len(hints) == (len(said) + 1 if said else 0)
+    for hint, text in zip(hints, [*said, "-o json shows"] if said else [], strict=True):
+        assert hint.startswith("hint: ")
+        assert text in hint

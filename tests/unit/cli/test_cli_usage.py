@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import gradatim.platform  # noqa: F401 - the import that the test of `status` wo
 from gradatim.api.kinds import KINDS
 from gradatim.cli.main import cli
 from gradatim.cli.options import Duration
+from gradatim.client.local import LocalBackend, LocalOutcome
+from gradatim.client.manifests import Manifest
 from gradatim.client.release import release
 
 
@@ -93,6 +96,21 @@ def test_a_wrong_file_ends_with_one_and_is_named(run: CliRunner, tmp_path: Path)
         assert (result.exit_code, lines(result)) == (1, ["error: x.yaml (document 1) is not a mapping"])
     result = run.invoke(cli, ["run", "-f", "absent.yaml"])
     assert lines(result)[0].startswith("error: absent.yaml cannot be read")
+
+
+def test_run_takes_all_files_that_are_named(run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        body = {"apiVersion": "gradatim.dev/v1alpha1", "kind": "Dataset", "metadata": {"name": name}, "spec": {}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(body))
+    seen: list[str] = []
+
+    def note(_backend: LocalBackend, manifests: list[Manifest], **_options: object) -> Iterator[LocalOutcome]:
+        seen.extend(m.origin for m in manifests)
+        return iter(())
+
+    monkeypatch.setattr(LocalBackend, "run", note)
+    assert run.invoke(cli, ["run", "-f", "b.yaml", "-f", "a.yaml"]).exit_code == 0
+    assert seen == ["b.yaml (document 1)", "a.yaml (document 1)"]
 
 
 def test_wrong_fields_are_listed_under_the_error(run: CliRunner, tmp_path: Path) -> None:

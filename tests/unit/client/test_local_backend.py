@@ -201,6 +201,42 @@ def test_unchanged_keeps_the_active_version(go: Go) -> None:
     assert outcome.thing.status.active is not None
 
 
+def gated(**gate: Any) -> dict[str, Any]:
+    """Return the index with one gate. How it is judged is no part of what is built."""
+    gates = [{"name": "g", "metric": "ndcg@10", "threshold": {"min": 0.5}} | gate]
+    return index(evaluation={"questions": {"path": "file:///q"}, "gates": gates})
+
+
+@pytest.mark.parametrize(
+    ("gate", "reason", "message"),
+    [
+        pytest.param({"threshold": {"min": 1.1}}, "GateFailed", "misses min 1.1 by 0.3", id="a bound out of reach"),
+        pytest.param({"minSamples": 61}, "GateUnproven", "rests on 60 samples", id="more samples than questions"),
+        pytest.param({"metric": "mrr"}, "GateUnproven", "mrr was measured 0 times", id="another metric"),
+    ],
+)
+def test_unchanged_is_judged_by_the_gates_of_now(
+    go: Go, dropped: list[str], gate: dict[str, Any], reason: str, message: str
+) -> None:
+    assert go(Workload("a"), dataset("base"), gated())[1].ok
+    for workload in (
+        Workload(outcome="Unchanged"),
+        Workload("a"),
+        Workload(outcome="Unchanged"),
+    ):  # the second is forced
+        found = go(workload, gated(**gate))[0]
+        assert (found.ok, found.outcome, found.reason) == (False, "Refused", reason)
+        assert message in found.message
+        status: Any = found.thing.status
+        assert (status.active.label, status.active.passed, status.active.gates[0].passed) == ("v1", True, False)
+        assert status.history == [status.active], "what passed once goes on serving"
+        assert {c.type: c.status for c in status.conditions} == {"Ready": "True", "Current": "False", "Stalled": "True"}
+    again = go(Workload(outcome="Unchanged"), gated())[0]
+    assert (again.ok, again.outcome, again.reason) == (True, "Unchanged", "Unchanged")
+    assert again.message.endswith("all 1 gates passed")
+    assert dropped == []
+
+
 def test_a_profile_among_the_manifests_is_used(go: Go, tmp_path: Path) -> None:
     profile = API | {
         "kind": "ComputeProfile",

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gradatim.api import RAGIndex
 from gradatim.api.ragindex import MetadataField
 from gradatim.client.errors import NotFoundError, UnsupportedError
-from gradatim.client.search import filter_input, open_local_search, open_search, parse_filters
+from gradatim.client.filters import Condition, filter_input, parse_filters
+from gradatim.client.measuring import ArtifactPlace
+from gradatim.client.search import IndexSearch, open_local_search, open_search
 from gradatim.client.vectorstore import VectorAccess
+from gradatim.rag.model import RagError
+from gradatim.rag.retrieve.filters import parse_filters as library_filters
 
 FIELDS = [
     MetadataField.model_validate({"name": name, "type": kind})
@@ -54,6 +61,57 @@ def test_filters_are_typed(texts: list[str], want: dict[str, dict[str, object]])
 def test_wrong_filters_are_named(texts: list[str], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         filter_input(parse_filters(texts), FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ("uri=a.md", "'uri=a.md' is no filter; write a mapping such as"),
+        (7, "7 is no filter"),
+        (["uri=a.md"], "'uri=a.md' in the filters is no Condition"),
+        ({"uri": "a.md"}, "the filter on uri has no operator"),
+    ],
+    ids=["a text", "a number", "texts", "a field without operator"],
+)
+def test_what_is_neither_a_mapping_nor_conditions_is_named(filters: Any, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        filter_input(filters, FIELDS)
+
+
+class Asked:
+    """Stands for the retriever: takes a query as the library does, reads its filters and finds nothing."""
+
+    manifest = SimpleNamespace(fields=FIELDS)
+
+    def __init__(self) -> None:
+        self.conditions: list[tuple[str, str, object]] = []
+
+    def answer(self, query: Any) -> Any:
+        """Note what the library makes of the filters."""
+        found = library_filters(query.filters, FIELDS)
+        self.conditions = [(item.property, item.operator.value, item.value) for item in found]
+        return SimpleNamespace(hits=(), version="v1", collection="G1", timings={})
+
+
+FORMS: dict[str, Mapping[str, Mapping[str, object]] | Sequence[Condition]] = {
+    "a mapping": {"uri": {"eq": "notice.md"}, "page": {"gte": 2, "lt": 9}},
+    "conditions": parse_filters(["uri=notice.md", "page>=2", "page<9"]),
+}
+
+
+@pytest.mark.parametrize("filters", FORMS.values(), ids=FORMS.keys())
+def test_both_forms_reach_the_library(filters: Mapping[str, Mapping[str, object]] | Sequence[Condition]) -> None:
+    asked = Asked()
+    IndexSearch(asked, RagError, ArtifactPlace()).query("why?", filters=filters)
+    assert asked.conditions == [("uri", "eq", "notice.md"), ("page", "gte", 2), ("page", "lt", 9)]
+
+
+def test_the_library_refuses_what_an_index_does_not_have() -> None:
+    search = IndexSearch(Asked(), RagError, ArtifactPlace())
+    with pytest.raises(UnsupportedError, match="filter field 'url' is not known; filterable are document"):
+        search.query("why?", filters={"url": {"eq": "a"}})
+    with pytest.raises(UnsupportedError, match="unknown operator '>='; known are eq"):
+        search.query("why?", filters={"page": {">=": 2}})
 
 
 def index(**status: object) -> RAGIndex:

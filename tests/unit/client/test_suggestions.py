@@ -9,8 +9,10 @@ import pytest
 
 from gradatim.api.dataset import Dataset
 from gradatim.api.ragindex import RAGIndex
-from gradatim.client.errors import FieldCause, InvalidError, from_response
+from gradatim.client.effects import Request, Response
+from gradatim.client.errors import FieldCause, InvalidError, UnknownKindError, from_response
 from gradatim.client.manifests import Manifest, typed
+from gradatim.client.resources import resource_for
 from gradatim.client.suggest import near_name, with_near_fields
 
 NAMES = {
@@ -73,3 +75,25 @@ def test_unknown_fields_of_a_create_are_told_apart() -> None:
     error = from_response(400, {}, body)
     assert isinstance(error, InvalidError)
     assert [c.field for c in error.causes] == ["spec.sauce", "spec.dedup.exakt"]
+
+
+KINDS_HINT = "kinds of gradatim.dev/v1alpha1 are ComputeProfile, Dataset, RAGIndex"
+UNKNOWN = {
+    "another version of a kind": (
+        "gradatim.dev/v1", "Dataset", "Dataset is known as gradatim.dev/v1alpha1: correct apiVersion",
+    ),
+    "another version of no kind": ("gradatim.dev/v1", "Datasett", KINDS_HINT),
+    "no kind": ("gradatim.dev/v1alpha1", "Datasett", KINDS_HINT),
+    "somebody else's": ("other.dev/v1", "Dataset", UnknownKindError.hint),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "kind", "hint"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_a_version_or_kind_that_the_cluster_does_not_know(version: str, kind: str, hint: str) -> None:
+    steps = resource_for(Manifest({"apiVersion": version, "kind": kind, "metadata": {"name": "d"}}, "d.yaml"))
+    asked = next(steps)
+    assert isinstance(asked, Request)
+    assert asked.path == f"/apis/{version}"
+    with pytest.raises(UnknownKindError, match=f"the cluster does not know {version} {kind}") as error:
+        steps.send(Response(404, {}, b""))
+    assert error.value.hint == hint

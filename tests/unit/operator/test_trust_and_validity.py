@@ -8,7 +8,7 @@ import pytest
 
 from gradatim.api.computeprofile import ComputeProfile
 from gradatim.api.reasons import ConditionType, Reason
-from gradatim.api.runstatus import ValidationSummary
+from gradatim.api.runstatus import ExpectationResult, ValidationSummary
 from gradatim.operator.conditions import Verdict
 from gradatim.operator.jobstatus import data_valid
 from gradatim.operator.profiles import NAMESPACE_NAME, usable
@@ -57,6 +57,19 @@ def test_who_may_use_a_ray_cluster(shared: bool, labels: dict[str, str], expecte
 )
 def test_data_is_valid_unless_it_was_refused(success: bool, good: bool, status: bool) -> None:
     summary = ValidationSummary(success=success, evaluated=3, failed=1, rows=10, rejected=2)
-    text = "3 expectations on 10 rows, 1 failed, 2 rows rejected"
+    text = "3 expectations, 1 failed; 2 of 10 rows rejected"
     reason = Reason.SUCCEEDED if status else Reason.DATA_INVALID
     assert data_valid(summary, "rows", "", good=good) == Verdict(ConditionType.DATA_VALID, status, reason, text)
+
+
+def test_what_only_warns_is_not_told_as_failed() -> None:
+    results = [
+        ExpectationResult(expectation="expect_a", severity=severity)
+        for severity in ("critical", "warning", "critical", "critical", "critical")
+    ]
+    summary = ValidationSummary(evaluated=5, failed=5, rows=71, rejected=5, results=results)
+    assert data_valid(summary, "rows", "", good=True).message == (
+        "5 expectations, 4 failed and 1 warned; 5 of 71 rows rejected"
+    )
+    bounded = summary.model_copy(update={"failed": 6})
+    assert data_valid(bounded, "rows", "", good=True).message == "5 expectations, 6 failed; 5 of 71 rows rejected"

@@ -7,6 +7,7 @@ import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from gradatim.workloads.executor import LocalExecutor
 from gradatim.workloads.index.artifact import parquet_writer
 from gradatim.workloads.index.cutting import CuttingTools, chunk_rows
 from gradatim.workloads.index.files import FileContent, Read, read_file
-from gradatim.workloads.index.judging import reason_counts
+from gradatim.workloads.index.judging import judge_documents, reason_counts
+from gradatim.workloads.index.parsing import Parsed
 from gradatim.workloads.index.reading import ParquetRows, VectorLibrary, vector_array, vectors_of
 from gradatim.workloads.index.settings import IndexSettings, settings_of
 from gradatim.workloads.index.tables import CHUNKS, Rejection, index_row, vectors_schema
@@ -253,6 +255,22 @@ def test_reasons_are_counted_with_places_and_the_rarest_are_joined() -> None:
     assert (counts[0].name, counts[0].count, len(counts[0].examples)) == ("R00", 7, 5)
     assert (len(counts), counts[-1].name, counts[-1].count) == (20, "Other", 6)
     assert counts[0].examples[0] == "s:0.md row 0"
+
+
+def test_documents_that_could_not_be_read_count_among_those_that_were_given() -> None:
+    build: Any = SimpleNamespace(
+        spec=RAGIndexSpec.model_validate(
+            {
+                "sources": [{"name": "a", "source": {"path": "file:///d"}}],
+                "embedding": {"model": {"uri": "package://m"}},
+                "validation": {"onFailure": "quarantine", "maxRejectedFraction": 0.5},
+            }
+        ),
+        ctx=SimpleNamespace(config=SimpleNamespace(suite=None)),
+    )
+    broken = tuple(Rejection("a", f"{n}.pdf", "parse", "Damaged", "is damaged") for n in range(2))
+    found = judge_documents(build, Parsed((), 3, broken)).summary
+    assert (found.rejected, found.rows) == (2, 5)
 
 
 def test_settings_carry_what_workers_need() -> None:

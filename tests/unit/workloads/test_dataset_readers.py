@@ -101,6 +101,25 @@ def test_a_line_beyond_the_limit_is_skipped_unread_and_the_rest_goes_on() -> Non
     assert found[1].place.row == 2
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        pytest.param(
+            b'{"text": "a\tb"}', "is not JSON: Invalid control character at character 12 of the line", id="a tab"
+        ),
+        pytest.param(
+            b'{"text": "two', "is not JSON: Unterminated string starting at character 10 of the line", id="no end"
+        ),
+        pytest.param(b'{"text": }', "is not JSON: Expecting value at character 10 of the line", id="no value"),
+        pytest.param(b'{"text": NaN}', "is not JSON: NaN is not a JSON number", id="a constant"),
+    ],
+)
+def test_a_line_that_is_not_json_says_where(line: bytes, message: str) -> None:
+    (found,) = read_jsonl(memory_file("a.jsonl", line + b"\n"))
+    assert isinstance(found, Reject)
+    assert found.message == message
+
+
 def test_deeply_nested_json_is_one_bad_line() -> None:
     found = _read("text", "a.jsonl", b'{"text": "a"}\n' + b"[" * 200_000 + b"\n")
     assert _rejects(found) == [("BadJson", 2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -165,3 +166,7 @@ def test_one_table_and_many_blocks_go_one_way() -> None:
     validation = _validation(_V + "not_be_null", {"column": "text"})
     whole = validate_table(TABLE, validation)
     assert (whole.bad.tolist(), whole.why) == _told(_in_blocks(TABLE, validation, 5))[1:3]
+
+
+def test_great_expectations_tells_nothing_of_its_folders() -> None:
+    assert not logging.getLogger("great_expectations.data_context.types.base").isEnabledFor(logging.WARNING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import pickle
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.support.workload_runs import DatasetRun
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure, ValidationSummary
-from gradatim.workloads.__main__ import attempt
+from gradatim.workloads.__main__ import attempt, start_logging
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.errors import SecretError, StopRequested, WorkloadError, classify, shorten, stop_behind
 
@@ -98,3 +99,47 @@ def test_an_attempt_that_is_stopped_in_compiled_code_is_stopped(
     result = attempt(DatasetRun(tmp_path, {}).with_files({"a.jsonl": [{"text": "one"}]}).context())
     assert result is not None
     assert (result.outcome, result.message, result.failure) == ("Stopped", "stopped: signal SIGTERM", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "trace"),
+    [
+        pytest.param(
+            WorkloadError(Failure.USER, Reason.SOURCE_NOT_ALLOWED, "no such folder"), "SourceNotAllowed: no such folder", False,
+            id="a mistake in the spec",
+        ),
+        pytest.param(
+            WorkloadError(Failure.DATA, Reason.SOURCE_EMPTY, "no file"), "SourceEmpty: no file", False, id="wrong data",
+        ),
+        pytest.param(SecretError("no key"), "SecretRefused: no key", False, id="a secret"),
+        pytest.param(
+            WorkloadError(Failure.DEPENDENCY, Reason.STORE_UNREACHABLE, "away"), "the attempt failed", True,
+            id="a service that is away",
+        ),
+        pytest.param(KeyError("bug"), "the attempt failed", True, id="a defect"),
+    ],
+)  # fmt: skip
+def test_only_what_the_message_does_not_explain_leaves_a_traceback(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    line: str,
+    trace: bool,
+) -> None:
+    def run(_ctx: RunContext) -> None:
+        raise error
+
+    monkeypatch.setattr("gradatim.workloads.validate.run", run)
+    with caplog.at_level(logging.INFO, "gradatim.workloads"):
+        attempt(DatasetRun(tmp_path, {}).with_files({"a.jsonl": [{"text": "one"}]}).context())
+    (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert (record.getMessage(), record.exc_info is not None) == (line, trace)
+
+
+def test_the_registrations_of_great_expectations_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):  # of the root, as in a process of its own
+        start_logging()
+        logging.getLogger("great_expectations._docs_decorators").info("Skipping registering function")
+        logging.getLogger("great_expectations.core").warning("deprecated")
+    assert caplog.messages == ["deprecated"]

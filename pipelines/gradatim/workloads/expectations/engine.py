@@ -68,7 +68,8 @@ def _library() -> Any:
         warnings.simplefilter("ignore")
         import great_expectations as gx
         import great_expectations.expectations.core
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):  # the second sets itself to INFO
+        logging.getLogger(name).setLevel(logging.ERROR)
     return gx
 
 

@@ -51,13 +51,19 @@ def judge_documents(build: Build, parsed: Parsed) -> Judgement:
     """Judge all documents. Raises WorkloadError Data/DataInvalid or Data/TooManyRejected with the summary and the reasons."""
     validation, suite = build.spec.validation, build.ctx.config.suite
     failed: list[Rejection] = []
-    summary = ValidationSummary(success=True, rows=parsed.documents)
+    summary = ValidationSummary(success=True)
     if validation.expectations or suite is not None:
         summary, failed = _expectations(build, parsed)
     rejections = (*parsed.rejections, *failed)
-    summary = summary.model_copy(update={"rejected": len(rejections), "rejections": reason_counts(rejections)})
+    summary = summary.model_copy(
+        update={
+            "rows": parsed.documents + len(parsed.rejections),
+            "rejected": len(rejections),
+            "rejections": reason_counts(rejections),
+        }
+    )
     if validation.on_failure is OnFailure.QUARANTINE:
-        _check_share(summary, parsed, validation.max_rejected_fraction)
+        _check_share(summary, validation.max_rejected_fraction)
     return Judgement(summary, frozenset(item.document for item in failed if item.document), rejections)
 
 
@@ -87,8 +93,8 @@ def _expectations(build: Build, parsed: Parsed) -> tuple[ValidationSummary, list
     return judged.summary, failed
 
 
-def _check_share(summary: ValidationSummary, parsed: Parsed, most: float) -> None:
-    total = parsed.documents + len(parsed.rejections)
+def _check_share(summary: ValidationSummary, most: float) -> None:
+    total = summary.rows
     share = summary.rejected / total if total else 0.0
     if share > most:
         first = summary.rejections[0]

@@ -58,16 +58,21 @@ def _skip_line(stream: BinaryIO) -> None:
 
 def _row(place: Place, line: bytes) -> RawRow | Reject:
     try:
-        text = line.decode("utf-8")
+        text = line.rstrip(b"\r\n").decode("utf-8")
     except UnicodeDecodeError as error:
         message = f"byte {error.start + 1} of the line is not UTF-8; convert the file"
         return Reject(place, "WrongEncoding", message, line[:_CONTENT_CHARS].decode("utf-8", "replace"))
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error) or type(error).__name__
+        reason = _where(error) if isinstance(error, json.JSONDecodeError) else str(error) or type(error).__name__
         return Reject(place, "BadJson", f"is not JSON: {reason}"[:300], text[:_CONTENT_CHARS].strip())
     return _object(place, value)
+
+
+def _where(error: json.JSONDecodeError) -> str:
+    """Return the decoder's message, some of which end with "at", with the place in the line."""
+    return f"{error.msg.removesuffix(' at')} at character {error.pos + 1} of the line"
 
 
 def _object(place: Place, value: Any) -> RawRow | Reject:
