@@ -209,11 +209,13 @@ class KubeRayBench:
         """Give a sign of life in the workload's place."""
         self._write(await self.config(job), "progress.json", lambda c, at: progress_document(Script(), c, at))
 
-    async def result(self, job: Body, **script: Any) -> None:
-        """Write a result in the workload's place."""
+    async def result(self, job: Body, *, uid: str | None = None, **script: Any) -> None:
+        """Write a result in the workload's place; with `uid`, the one of an object with that uid."""
         wanted = Script.model_validate(script)
 
         def document(config: RunConfig, at: float) -> bytes:
+            if uid is not None:
+                config = config.model_copy(update={"object": config.object.model_copy(update={"uid": uid})})
             return result_document(wanted, config, at).model_dump_json(by_alias=True, exclude_none=True).encode()
 
         self._write(await self.config(job), "result.json", document)

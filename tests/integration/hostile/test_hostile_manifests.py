@@ -82,16 +82,15 @@ async def taken(b: Bench, kind: str, text: str) -> dict[str, Body]:
     return found
 
 
-# Patterns that only select from files already listed, names of columns and of parts of a data set, text for a model, a region in a signature.
+# Patterns that only select from files already listed, names of columns and of parts of a data set, text for a model.
 _SELECTS = {
     "{s}.git.paths.*": "matched against the files of the repository",
     "{s}.huggingFace.config": "compared with the card's",
     "{s}.huggingFace.split": "compared with names of files",
-    "{s}.s3.region": "part of a signature",
 }
 _VALIDATED = {"validation.expectations.*.kwargs.column": "an argument, never run"}
 FREE: Mapping[str, set[str]] = {
-    "ComputeProfile": {"artifactStore.region", "allowedNamespaces.selector.matchLabels.team"},
+    "ComputeProfile": {"allowedNamespaces.selector.matchLabels.team"},
     "Dataset": {
         "columns.text",
         *_VALIDATED,
