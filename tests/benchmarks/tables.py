@@ -259,6 +259,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "ocr": ocr,
     "control_plane": control_plane,
     "kuberay_ladder": kuberay_ladder,
+    "kuberay_ladder_reads": kuberay_ladder,
     "cluster_ready": cluster_ready,
 }
 
