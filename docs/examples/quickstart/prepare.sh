@@ -11,8 +11,8 @@ fi
 mkdir -p "$INPUT"
 chmod 700 "$INPUT"
 rm -rf "$INPUT/docs"
-# The generated reference stays out, whose tables are for looking up, and the decisions, which are for who changes the code.
-find docs -name '*.md' -not -path 'docs/reference/*' -not -path 'docs/decisions/*' | while read -r file; do
+# Reference and benchmarks stay out, whose tables are for looking up, and the decisions, which are for who changes the code.
+find docs -name '*.md' -not -path 'docs/reference/*' -not -path docs/benchmarks.md -not -path 'docs/decisions/*' | while read -r file; do
   mkdir -p "$INPUT/$(dirname "$file")"
   cp "$file" "$INPUT/$file"
 done
