@@ -46,7 +46,7 @@ async def narrowed(kube: Kube, settings: Settings, pause: float = PAUSE) -> tupl
     return dataclasses.replace(settings, watch_namespaces=left), refused
 
 
-async def until_readable(kube: Kube, refused: tuple[str, ...], pause: float = AGAIN) -> None:
+async def until_readable(kube: Kube, refused: tuple[str, ...], pause: float) -> None:
     """Look at the refused ones from time to time. Raises `TryLater` once one may be read: only a new process watches it."""
     while True:
         await asyncio.sleep(pause)

@@ -16,16 +16,6 @@ from gradatim.client.manifests import Manifest
 from gradatim.client.operations import Applied
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("GRADATIM_STATE", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
-    return CliRunner()
-
-
 class Takes:
     """Stands for the cluster: takes every manifest and notes its name."""
 

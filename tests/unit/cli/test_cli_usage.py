@@ -19,16 +19,6 @@ from gradatim.client.manifests import Manifest
 from gradatim.client.release import release
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("GRADATIM_STATE", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
-    return CliRunner()
-
-
 def lines(result: Result) -> list[str]:
     return result.stderr.strip().splitlines()
 

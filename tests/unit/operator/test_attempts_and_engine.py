@@ -54,6 +54,13 @@ RUNNING = attempt()
 OLD = attempt(started_at=ago(5000), recorded_at=ago(5000))
 OVERDUE = attempt(started_at=ago(630), recorded_at=ago(630))
 OLD_RECORD = attempt(Outcome.RECORDED, recorded_at=ago(5000))
+MISSED: dict[str, Any] = {
+    "outcome": Outcome.FAILED,
+    "failure": Failure.DEADLINE,
+    "reason": "DeadlineExceeded",
+    "message": "no result 600 s after the start: activeDeadlineSeconds",
+    "finished_at": ago(0),
+}
 
 
 def seen(phase: Phase, ended: float | None = None, **more: Any) -> Evidence:
@@ -148,13 +155,7 @@ JUDGED: list[tuple[str, Attempt, Evidence, bool, dict[str, Any]]] = [
         OVERDUE,
         seen(Phase.SUCCEEDED, 1, result=result("Stopped")),
         False,
-        {
-            "outcome": Outcome.FAILED,
-            "failure": Failure.DEADLINE,
-            "reason": "DeadlineExceeded",
-            "message": "no result 600 s after the start: activeDeadlineSeconds",
-            "finished_at": ago(0),
-        },
+        MISSED,
     ),
     (
         "a stop whose process nobody sees is waited for",
@@ -175,13 +176,7 @@ JUDGED: list[tuple[str, Attempt, Evidence, bool, dict[str, Any]]] = [
         OLD,
         Evidence(unknown=("runtime",), result=result("Stopped")),
         False,
-        {
-            "outcome": Outcome.FAILED,
-            "failure": Failure.DEADLINE,
-            "reason": "DeadlineExceeded",
-            "message": "no result 600 s after the start: activeDeadlineSeconds",
-            "finished_at": ago(0),
-        },
+        MISSED,
     ),
     ("a process that has just ended may still get its result", RUNNING, seen(Phase.SUCCEEDED, 3), False, {}),
     (

@@ -16,10 +16,10 @@ from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.observing import Surrounding
 from gradatim.operator.profiles import blocked_by
 from gradatim.operator.runs.cost import priced
-from gradatim.operator.runs.lifecycle import Block, Decision, Situation, beyond, decide, policy
+from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Evidence, Trigger
 from gradatim.operator.runs.schedule import next_tick, understood
-from gradatim.operator.runs.triggers import Known, digest_now, spec_digest, unsettled
+from gradatim.operator.runs.triggers import Known, spec_digest, unsettled
 from gradatim.operator.settings import RunSettings
 
 KEPT_VERSIONS = 3
@@ -69,12 +69,13 @@ def known_of(world: World) -> Known:
     status = world.status
     return Known(
         metadata=world.dataset.metadata,
-        spec_digest=digest_now(spec_digest(world.dataset.spec, IGNORED), status.run, world.unknown),
+        spec_digest=spec_digest(world.dataset.spec, IGNORED),
         run=status.run,
         schedule=understood(world.dataset.spec.refresh, world.now)[0],
         last_tick=status.last_tick,
         last_requested=status.last_requested,
         unsettled=unsettled(status.run, status.conditions),
+        unknown=world.unknown,
     )
 
 
@@ -83,7 +84,7 @@ def blocked(world: World) -> Block | None:
     spec = world.dataset.spec
     around = world.around
     found = blocked_by(spec.compute, around.profile, world.status.store, around.namespace_labels, needs_vectors=False)
-    return beyond(world.unknown) or found or around.block
+    return found or around.block
 
 
 def plan(world: World, settings: RunSettings) -> Plan:

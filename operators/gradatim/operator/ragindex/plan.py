@@ -25,10 +25,10 @@ from gradatim.operator.profiles import blocked_by
 from gradatim.operator.ragindex import versions
 from gradatim.operator.ragindex.model import World
 from gradatim.operator.runs.cost import priced
-from gradatim.operator.runs.lifecycle import Block, Decision, Situation, beyond, decide, policy
+from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Trigger
 from gradatim.operator.runs.schedule import next_tick, understood
-from gradatim.operator.runs.triggers import Known, digest_now, spec_digest, unsettled
+from gradatim.operator.runs.triggers import Known, spec_digest, unsettled
 from gradatim.operator.settings import RunSettings
 
 IGNORED = frozenset({"suspend", "refresh", "retry", "compute", "activeDeadlineSeconds", "versions", "retrieval"})
@@ -82,12 +82,13 @@ def known_of(world: World) -> Known:
     follow = spec.refresh is not None and spec.refresh.on_change and not world.around.block
     return Known(
         metadata=world.index.metadata,
-        spec_digest=digest_now(wanted_digest(world), status.run, world.unknown),
+        spec_digest=wanted_digest(world),
         run=status.run,
         schedule=understood(spec.refresh, world.now)[0],
         last_tick=status.last_tick,
         last_requested=status.last_requested,
         unsettled=unsettled(status.run, status.conditions),
+        unknown=world.unknown,
         upstream=world.around.upstream if follow else None,
         built_from=status.upstream if follow else None,
     )
@@ -98,7 +99,7 @@ def blocked(world: World) -> Block | None:
     spec = world.index.spec
     around = world.around
     found = blocked_by(spec.compute, around.profile, world.status.store, around.namespace_labels, needs_vectors=True)
-    return beyond(world.unknown) or found or around.block
+    return found or around.block
 
 
 def plan(world: World, settings: RunSettings) -> Plan:

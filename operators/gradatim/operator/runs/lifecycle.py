@@ -6,7 +6,7 @@ Called by the plans of Dataset and RAGIndex, which add what is particular to the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,6 +75,8 @@ def policy(retry: Retry, deadline: int, evidence: Evidence, *, suspended: bool) 
 
 def decide(known: Known, policy: Policy, situation: Situation) -> Decision:
     """Return the decision of this pass."""
+    if known.unknown:
+        known, situation = _with_what_is_known(known, situation)
     decision = _decide(known, policy, situation)
     run = decision.step.run
     behind = not situation.frozen and (run is None or run.spec_digest != known.spec_digest)
@@ -121,13 +123,16 @@ def _decide(known: Known, policy: Policy, situation: Situation) -> Decision:
     return Decision(step, start=config, trigger=trigger, replaced=run)
 
 
-def beyond(unknown: Sequence[str]) -> Block | None:
-    """Return that nothing may be begun, where a spec has members that only a newer release knows; what is under way goes on."""
-    if not unknown:
-        return None
-    names = ", ".join(unknown[:5])
+def _with_what_is_known(known: Known, situation: Situation) -> tuple[Known, Situation]:
+    """Return the same where nothing may be begun, since only a newer release knows the whole spec; what is under way goes on.
+
+    Whether the Run was made for that spec cannot be told: it is taken for the one that was.
+    """
+    names = ", ".join(known.unknown[:5])
     message = f"the spec has fields that this release of the operator does not know: {names}; upgrade the operator, or take them out"
-    return Block(Reason.INVALID_SPEC, message[:900], stalled=True)
+    digest = known.run.spec_digest if known.run is not None else None
+    known = dataclasses.replace(known, spec_digest=digest or known.spec_digest)
+    return known, dataclasses.replace(situation, block=Block(Reason.INVALID_SPEC, message[:900], stalled=True))
 
 
 def _queued(run: RunStatus | None) -> Decision:

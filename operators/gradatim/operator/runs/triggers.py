@@ -39,21 +39,13 @@ class Known:
     upstream: Mapping[str, str] | None = None
     built_from: Mapping[str, str] | None = None
     unsettled: bool = False  # what was asked for last has failed, and nothing has succeeded since
+    unknown: tuple[str, ...] = ()  # members of the spec that only a newer release knows
 
 
 def spec_digest(spec: ApiModel, ignored: frozenset[str]) -> str:
     """Return the digest of what a Run depends on: wire names, members in `ignored` and all defaults left out."""
     document = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
     return canonical_digest({k: v for k, v in document.items() if k not in ignored})
-
-
-def digest_now(computed: str, run: RunStatus | None, unknown: Sequence[str]) -> str:
-    """Return the digest of what a Run depends on, where members of the spec may be `unknown` to this release.
-
-    Whether the Run was made for them cannot be told then: it is taken for the one that was, since nothing new starts in any case.
-    """
-    recorded = run.spec_digest if unknown and run is not None else None
-    return recorded or computed
 
 
 def superseded(known: Known) -> bool:

@@ -111,6 +111,7 @@ def _parquet(file: FileContent, settings: IndexSettings) -> tuple[tuple[Document
     documents: list[Document] = []
     refused: list[ParseError] = []
     known: set[str] = set()
+    declared = frozenset(field.name for field in settings.fields)
     try:
         table = ParquetTable(io.BytesIO(file.data), file.path, len(file.data), options.zip_max_ratio)
         column = next((name for name in TEXT_COLUMNS if name in table.names), None)
@@ -125,10 +126,11 @@ def _parquet(file: FileContent, settings: IndexSettings) -> tuple[tuple[Document
                 message = f"has {len(text)} characters, more than {options.max_chars}; split it"
                 refused.append(ParseError(Reason.TOO_LARGE, message, file=file.path, row=row))
             else:
-                own = _metadata(values, settings, of_dataset=table.ours)
-                document = _document(file, row, text, (values, own), found_by_dataset=table.ours)
+                place = _place(values) if table.ours else None
+                own = _metadata(values, declared, of_dataset=table.ours)
+                document = _document(file, row, text, own, place)
                 if document.id in known:  # a file that only claims to come from a Dataset
-                    document = _document(file, row, text, (values, own), found_by_dataset=False)
+                    document = _document(file, row, text, own, None)
                 known.add(document.id)
                 documents.append(document)
     except FileRejected as error:
@@ -138,9 +140,8 @@ def _parquet(file: FileContent, settings: IndexSettings) -> tuple[tuple[Document
     return tuple(documents), tuple(refused)
 
 
-def _metadata(values: Mapping[str, Any], settings: IndexSettings, *, of_dataset: bool) -> dict[str, MetadataValue]:
+def _metadata(values: Mapping[str, Any], declared: frozenset[str], *, of_dataset: bool) -> dict[str, MetadataValue]:
     """Return the columns that are metadata. Lists only where the schema declares them: another is a vector as likely as not."""
-    declared = {field.name for field in settings.fields}
     found: dict[str, MetadataValue] = {}
     for column, item in values.items():
         name = column.removeprefix(DATASET_METADATA)
@@ -152,38 +153,42 @@ def _metadata(values: Mapping[str, Any], settings: IndexSettings, *, of_dataset:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a Dataset found a row, and what read it there."""
+
+    uri: str
+    row: int | None
+    pages: tuple[int, ...]
+    parser: str
+
+
 def _document(
-    file: FileContent,
-    row: int,
-    text: str,
-    columns: tuple[Mapping[str, Any], Mapping[str, MetadataValue]],
-    *,
-    found_by_dataset: bool,
+    file: FileContent, row: int, text: str, own: Mapping[str, MetadataValue], place: _Place | None
 ) -> Document:
     """A row of a Dataset keeps the place that the Dataset found it at; any other row is named by this file."""
-    values, own = columns
-    uri, number, pages = (found_by_dataset and _place(values)) or (file.path, row, ())
+    at = place or _Place(file.path, row, (), PARQUET_PARSER)
     return Document(
-        id=document_id(file.source, uri, number),
+        id=document_id(file.source, at.uri, at.row),
         source=file.source,
-        uri=uri,
+        uri=at.uri,
         text=text,
         metadata={**dict(file.metadata), **own},
-        pages=pages,
-        parser=str((found_by_dataset and values.get("parser")) or PARQUET_PARSER),
+        pages=at.pages,
+        parser=at.parser,
         replacement_ratio=text.count("\ufffd") / len(text),
-        row=number,
+        row=at.row,
     )
 
 
-def _place(values: Mapping[str, Any]) -> tuple[str, int | None, tuple[int, ...]] | None:
-    """Return file, row and page starts that a Dataset noted; None where that is not what stands there."""
+def _place(values: Mapping[str, Any]) -> _Place | None:
+    """Return what a Dataset noted; None where that is not what stands there."""
     source, path, row, pages = (values.get(name) for name in ("source", "file", "row", "page_starts"))
     if not isinstance(source, str) or not isinstance(path, str) or not isinstance(row, int | None):
         return None
     if not isinstance(pages, list | None) or not all(isinstance(start, int) for start in pages or ()):
         return None
-    return f"{source}/{path}", row, tuple(pages or ())
+    return _Place(f"{source}/{path}", row, tuple(pages or ()), str(values.get("parser") or PARQUET_PARSER))
 
 
 def _metadata_value(value: object) -> MetadataValue | None:

@@ -32,8 +32,7 @@ from gradatim.workloads.index.weights import ModelAt
 from gradatim.workloads.sources.access import hub_address, s3_keys
 from gradatim.workloads.sources.gateway import Gateway
 from gradatim.workloads.sources.guard import check_url
-from gradatim.workloads.sources.s3 import AMAZON
-from gradatim.workloads.store import s3_filesystem
+from gradatim.workloads.sources.s3 import AMAZON, open_s3
 
 log = logging.getLogger("gradatim.workloads")
 
@@ -149,14 +148,12 @@ def _access(ctx: RunContext, model: ModelRef, field: str, scheme: str) -> tuple[
                 f"{field}: the uri of an s3 model holds more than bucket and path; use endpoint, region and secretRef"
             )
             raise WorkloadError(Failure.USER, Reason.INVALID_SPEC, text)
-        host, gateway = AMAZON, None
+        host = AMAZON
         private = ctx.config.limits.allow_private_networks
         if model.endpoint:
             host = check_url(field, model.endpoint, allow_private=private).authority
-            gateway = None if private else Gateway(field, model.endpoint)
         keys = s3_keys(ctx, model.secret_ref, host)
-        proxy = None if gateway is None else gateway.proxy
-        store = s3_filesystem(model.endpoint, model.region, keys, anonymous=not keys.access, proxy=proxy)
+        store, gateway = open_s3(field, model, keys, allow_private=private)
         return Access(store=store), gateway
     if scheme == "hf":
         hub, host = hub_address()

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from pyarrow import fs
 
-from gradatim.api.common import S3Source
+from gradatim.api.common import ModelRef, S3Source
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.sources.base import Listing, SourceFile, hidden, listing, refused, unreachable
 from gradatim.workloads.sources.gateway import Gateway
@@ -29,12 +29,19 @@ HEAD_REFUSED = re.compile(r"HTTP status 400\) during Head")
 _MISSING = ("NO_SUCH_BUCKET", "NoSuchBucket", "does not exist")
 
 
+def open_s3(
+    source: str, place: S3Source | ModelRef, keys: S3Keys, *, allow_private: bool
+) -> tuple[fs.S3FileSystem, Gateway | None]:
+    """Return the file system of a store that a user has named, and the gateway on the way to it where there is one."""
+    gateway = None if allow_private or not place.endpoint else Gateway(source, place.endpoint)
+    proxy = None if gateway is None else gateway.proxy
+    return s3_filesystem(place.endpoint, place.region, keys, anonymous=not keys.access, proxy=proxy), gateway
+
+
 def list_s3(source: str, spec: S3Source, keys: S3Keys, limit: int, *, allow_private: bool) -> Listing:
     """List the objects below the prefix; a prefix that names one object lists just that."""
     bucket_path = spec.uri.removeprefix("s3://").rstrip("/")
-    gateway = None if allow_private or not spec.endpoint else Gateway(source, spec.endpoint)
-    proxy = None if gateway is None else gateway.proxy
-    filesystem = s3_filesystem(spec.endpoint, spec.region, keys, anonymous=not keys.access, proxy=proxy)
+    filesystem, gateway = open_s3(source, spec, keys, allow_private=allow_private)
     try:
         top = filesystem.get_file_info(bucket_path)
         if top.type == fs.FileType.File:
