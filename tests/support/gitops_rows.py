@@ -176,6 +176,7 @@ INDEX_ONLY: tuple[Case, ...] = (
         "Current",
         "Healthy",
     ),
+    ("a pin holds back a newer spec", lambda k: _held_back(_serving(k)), "TFF", "Current", "Healthy"),
     ("stale past maxStaleness", lambda k: _stale(_serving(k)), "TFF", "Current", "Degraded"),
 )
 DOWN_RAY = Reason.RUNTIME_UNREACHABLE
@@ -200,6 +201,11 @@ PROFILES: tuple[tuple[str, Callable[[], Life], str, str, str], ...] = (
     ("dependency back after its deadline", lambda: _down_long().probed(), "TFF", "Current", "Healthy"),
     ("spec cannot be used", lambda: ProfileLife().invalid(), "FFT", "Failed", "Degraded"),
 )
+
+
+def _held_back(life: RunLife) -> RunLife:
+    pin = {"digest": life.status["active"]["digest"]}
+    return life.changed(versions={"pin": pin}).passed().changed(**CHANGE["RAGIndex"]).passed()
 
 
 def _stale(life: RunLife) -> RunLife:

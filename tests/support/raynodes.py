@@ -112,15 +112,7 @@ class RayNodes:
         """Kill every process of the second node at once, as a power cut does."""
         if self.second is None:
             return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            main = psutil.Process(self.second.pid)
-            everything = [main, *main.children(recursive=True)]
-            for process in everything:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.suspend()  # none may start another meanwhile
-            for process in [*everything, *main.children(recursive=True)]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+        kill_all_of(self.second.pid)
         self.second.wait(30)
         self.second = None
 
@@ -201,7 +193,7 @@ class Attempt:
         found = ProgressDocument.model_validate_json(self.store.read(path))
         if not self.heartbeats or self.heartbeats[-1].heartbeat != found.heartbeat:
             self.heartbeats.append(found)
-        for kept in self.store.list(f"{self.config.run_path}/checkpoints"):
+        for kept in self.store.list(f"{self.config.object_path}/checkpoints"):
             with contextlib.suppress(FileNotFoundError):
                 self.checkpoints.setdefault(kept, set()).add(Path(self.store.full(kept)).stat().st_mtime_ns)
         return found
@@ -284,6 +276,19 @@ def kill(pid: int) -> None:
     process.kill()
     with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
         process.wait(20)
+
+
+def kill_all_of(pid: int) -> None:
+    """Kill a process and everything below it at once, as a power cut does."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        main = psutil.Process(pid)
+        everything = [main, *main.children(recursive=True)]
+        for process in everything:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()  # none may start another meanwhile
+        for process in [*everything, *main.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 async def gone(pids: Collection[int], seconds: float = 60) -> None:

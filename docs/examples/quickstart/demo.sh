@@ -37,7 +37,7 @@ say "Where to look next"
 cat <<EOF
   The gates of this index look at recall@10 and ndcg@10: docs/guides/evaluation-and-gates.md.
   The platform goes on running. Try:
-    export GRADATIM_STATE=$STATE
+    export GRADATIM_STATE=$STATE${KUBECONFIG:+ KUBECONFIG=$STATE/kubeconfig}
     $GRADATIM describe dataset support-tickets    # which rows were rejected, and why
     $GRADATIM describe ragindex gradatim-docs     # conditions, gates, versions
     $GRADATIM index query gradatim-docs "your question" --explain

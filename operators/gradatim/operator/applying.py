@@ -14,7 +14,8 @@ from gradatim.api.meta import LABEL_KIND, LABEL_MANAGED_BY, LABEL_OWNER, LABEL_R
 from gradatim.api.reasons import Reason
 from gradatim.api.run import RunConfig, attempt_json, attempt_name
 from gradatim.api.runstatus import RunStatus, StoreIdentity
-from gradatim.operator.controls import forget_stop, keep_stopped, request_stop
+from gradatim.operator import leftovers
+from gradatim.operator.controls import forget_stop, request_stop
 from gradatim.operator.edges import Edges
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.kube import CONFIG_MAPS, AlreadyExists, Body, Kube, is_owned_by, owner_reference
@@ -126,19 +127,11 @@ def launch(run: RunStatus, config: RunConfig, document: Mapping[str, Any], numbe
 
 
 async def discard(kube: Kube, edges: Edges, identity: StoreIdentity, owner: Body, run: RunStatus) -> None:
-    """Remove what is left of a Run that was replaced: its attempts in the runtime and its frozen inputs.
-
-    A process of it that was cut off would see no later attempt of its own Run: it finds a request to stop. One of a Run that succeeded has
-    either brought the result or is told by the progress of the attempt that has.
-    """
+    """Remove what is left of a Run that was replaced: its attempts in the runtime, what lies in the store, and its frozen inputs."""
     runtime = await edges.runtime(identity, tenant_of(owner))
     for attempt in run.attempts:
         await runtime.delete(attempt_name(run.name, attempt.number))
-    store = await edges.artifacts(identity, owner["metadata"]["namespace"])
-    if run.succeeded:
-        await forget_stop(store, run.name)
-    else:
-        await keep_stopped(store, owner, run.name)
+    await leftovers.collect(await edges.artifacts(identity, owner["metadata"]["namespace"]), owner, run)
     body = await kube.find(CONFIG_MAPS, owner["metadata"]["namespace"], run.name)
     if body is not None and is_owned_by(body, owner["metadata"]["uid"]):
         await kube.delete(CONFIG_MAPS, body)

@@ -23,6 +23,17 @@ def parsed(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+def within(text: str, first: str | None, last: datetime) -> str:
+    """Return `text`, or the bound that it lies beyond: a time that somebody else has written is bounded, not believed.
+
+    What schedules, staleness and pauses count from must neither lie in the future nor where no calendar reaches.
+    """
+    moment, least = parsed(text), parsed(first)
+    if moment is None or moment > last:
+        return rfc3339(last)
+    return text if least is None or moment >= least else rfc3339(min(least, last))
+
+
 def since(text: str | None, moment: datetime) -> float:
     """Return the seconds from `text` to `moment`; 0 when nothing was recorded."""
     found = parsed(text)

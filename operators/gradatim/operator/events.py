@@ -70,7 +70,7 @@ def body_of(about: Body, condition: Condition, now: datetime) -> Body:
     metadata = about["metadata"]
     namespace = metadata.get("namespace", "default")
     bad = (condition.status == "True") if condition.type in BAD_WHEN_TRUE else (condition.status == "False")
-    calm = condition.type == "Suspended" or condition.reason in UNDER_WAY
+    calm = condition.type == "Suspended" or condition.reason in UNDER_WAY or condition.reason == Reason.PINNED.value
     stamp = rfc3339(now)
     return {
         "apiVersion": "v1",

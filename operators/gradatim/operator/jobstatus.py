@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from gradatim.api.meta import Condition, State
 from gradatim.api.reasons import ConditionType, Reason
-from gradatim.api.runstatus import Attempt, Outcome, Progress, RunStatus, ValidationSummary
+from gradatim.api.run import RunResult
+from gradatim.api.runstatus import Attempt, Outcome, Progress, ReasonCounts, RunStatus, ValidationSummary
 from gradatim.operator.conditions import Verdict, find
 from gradatim.operator.runs.attempts import GOOD
 from gradatim.operator.runs.lifecycle import Decision
@@ -37,8 +38,8 @@ class Facts:
     beside: tuple[Reason, str] | None = None  # what somebody has to put right although Runs go on
 
 
-def common(facts: Facts) -> list[Verdict]:
-    """Return Ready, Reconciling, Stalled, Suspended and Current."""
+def common(facts: Facts, known: Sequence[Condition]) -> list[Verdict]:
+    """Return Ready, Reconciling, Stalled, Suspended and Current. `known` are the conditions so far."""
     decision, run = facts.decision, facts.decision.step.run
     active = run is not None and not run.done
     asked = active and run is not None and run.trigger in ASKED
@@ -56,12 +57,7 @@ def common(facts: Facts) -> list[Verdict]:
     found = [
         Verdict(ConditionType.RECONCILING, reconciling, *(progress if reconciling else (Reason.SUCCEEDED, ""))),
         Verdict(ConditionType.STALLED, stalled is not None, *(stalled or (Reason.SUCCEEDED, ""))),
-        Verdict(
-            ConditionType.SUSPENDED,
-            facts.suspended,
-            Reason.SUSPENDED if facts.suspended else Reason.RESUMED,
-            "spec.suspend is set" if facts.suspended else "",
-        ),
+        _suspended(facts, known),
         _ready(facts, progress, active=active, stalled=stalled),
     ]
     if facts.failed is not None:
@@ -72,6 +68,18 @@ def common(facts: Facts) -> list[Verdict]:
     elif facts.serving and run is not None and run.done and run.succeeded and not decision.behind:
         found.append(Verdict(ConditionType.CURRENT, True, Reason.SUCCEEDED, facts.serving_message))
     return found
+
+
+def _suspended(facts: Facts, known: Sequence[Condition]) -> Verdict:
+    """Return Suspended, which was resumed only if it was suspended before.
+
+    A Resumed stays, also one that an earlier release gave to an object that never was suspended: an upgrade rewrites no status.
+    """
+    if facts.suspended:
+        return Verdict(ConditionType.SUSPENDED, True, Reason.SUSPENDED, "spec.suspend is set")
+    before = find(known, ConditionType.SUSPENDED)
+    resumed = before is not None and (before.status == "True" or before.reason == Reason.RESUMED)
+    return Verdict(ConditionType.SUSPENDED, False, Reason.RESUMED if resumed else Reason.NOT_SUSPENDED)
 
 
 def _stalled(facts: Facts, *, active: bool) -> tuple[Reason, str] | None:
@@ -150,6 +158,11 @@ def data_valid(summary: ValidationSummary, noun: str, message: str, *, good: boo
     if summary.success or good:
         return Verdict(ConditionType.DATA_VALID, True, Reason.SUCCEEDED, text)
     return Verdict(ConditionType.DATA_VALID, False, Reason.DATA_INVALID, message or text)
+
+
+def rejections(result: RunResult | None, known: ReasonCounts) -> ReasonCounts:
+    """Return what was rejected in what serves or was read last: the known where the Run found its sources unchanged and read nothing."""
+    return known if result is None or result.read_nothing else result.rejections
 
 
 def shown(progress: Progress | None, run: RunStatus | None) -> Progress | None:

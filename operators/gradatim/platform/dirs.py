@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from gradatim.platform.errors import StateError
+from gradatim.platform.files import half_made
 
 # Ray appends about 75 characters for its sockets and the kernel allows 107 (103 on macOS).
 _LONGEST_RUNTIME_BASE = 18
@@ -118,10 +119,25 @@ class Layout:
     def data_root(self) -> Path:
         return self.root / "data"
 
+    @property
+    def client_files(self) -> tuple[Path, ...]:
+        """What the command line leaves for clients: their file, and the one that was to replace it."""
+        return (self.root / "client.json", self.root / "client.json.new")
+
+    @property
+    def marks(self) -> tuple[Path, ...]:
+        """The files that tell a platform's folder from somebody else's, in which there may be `data` and `logs` too."""
+        return (self.lock, self.ports, self.state)
+
     def owned(self) -> tuple[Path, ...]:
-        """Return everything a platform puts into its state folder; nothing else may be deleted from it."""
+        """Return everything a platform puts into its state folder; nothing else but `leftovers` may be deleted from it."""
         folders = (self.pki, self.private, self.secrets, self.artifacts, self.logs, self.data_root)
-        return (*folders, self.kubeconfig, self.ports, self.state, self.lock)
+        # First what clients look at, so that they do not find half a platform; the lock last.
+        return (*self.client_files, *folders, self.kubeconfig, self.ports, self.state, self.lock)
+
+    def leftovers(self) -> list[Path]:
+        """Return what killed processes left half made in the state folder, keys among it."""
+        return half_made(self.root, [path.name for path in self.owned()], [self.pki.name])
 
     def log(self, component: str) -> Path:
         return self.logs / f"{component}.log"

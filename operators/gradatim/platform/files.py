@@ -6,7 +6,11 @@ Called wherever the platform writes state, keys or configuration. Files are priv
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -19,8 +23,33 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
         with os.fdopen(descriptor, "wb") as out:
             out.write(content)
         partial.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)  # a write that fails for want of space does not say where
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_dir(path: Path) -> Path:
+    """Make a private folder in which another one is prepared, to be renamed to `path` when it is whole."""
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+
+
+def half_made(folder: Path, files: Iterable[str], folders: Iterable[str]) -> list[Path]:
+    """Return what killed processes left in a folder of `write_atomic` for these files and of `partial_dir` for these folders."""
+    named = "|".join(map(re.escape, files)), "|".join(map(re.escape, folders))
+    pattern = re.compile(rf"\.(?:(?:{named[0]})\.\d+\.[0-9a-f]{{8}}|(?:{named[1]})-[a-z0-9_]{{8}})")
+    return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
+
+
+def delete(paths: Iterable[Path]) -> None:
+    """Delete files and whole folders in this order. What is gone already is fine, and no link is followed."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def private_dir(path: Path) -> Path:

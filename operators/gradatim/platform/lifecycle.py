@@ -27,6 +27,7 @@ from gradatim.platform.bootstrap import Admin
 from gradatim.platform.components import ALL, CONTROL_PLANE, PORTS, START_ORDER, Component, closure
 from gradatim.platform.dirs import Layout
 from gradatim.platform.errors import PlatformError, StartError, StateError
+from gradatim.platform.files import delete
 from gradatim.platform.launches import Site
 from gradatim.platform.state import PlatformState, StateFile, locked, read
 from gradatim.platform.supervise import Progress, Supervisor
@@ -165,11 +166,7 @@ def _end_strays(layout: Layout) -> None:
 
 def _purge(layout: Layout) -> None:
     ports.release(layout)
-    for path in layout.owned():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    delete((*layout.leftovers(), *layout.owned()))
     with contextlib.suppress(OSError):
         # Something of the user's may lie beside our files: then the folder stays.
         layout.root.rmdir()

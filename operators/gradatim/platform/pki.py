@@ -11,7 +11,6 @@ import datetime as dt
 import ipaddress
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gradatim.platform.files import write_atomic
+from gradatim.platform.files import partial_dir, write_atomic
 
 _LIFETIME = dt.timedelta(days=3650)
 _NAMES = (
@@ -78,7 +77,7 @@ def ensure(folder: Path, now: dt.datetime, leaves: Iterable[Leaf] = LOCAL_LEAVES
     if folder.is_dir():
         return
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".pki-", dir=folder.parent))
+    partial = partial_dir(folder)
     try:
         issuers: dict[str, _Issuer] = {}
         for leaf in leaves:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gradatim.platform import launches, pki
 from gradatim.platform.dirs import Layout
 from gradatim.platform.errors import StateError
-from gradatim.platform.files import private_dir, read_or_create_secret, write_atomic
+from gradatim.platform.files import delete, private_dir, read_or_create_secret, write_atomic
 from gradatim.platform.launches import WeaviateKeys
 from gradatim.platform.objects import RAY_SECRET, WEAVIATE_SECRET, WEAVIATE_WORKLOAD_SECRET
 
@@ -34,15 +34,16 @@ def check_folder(layout: Layout) -> None:
     if layout.other_state.exists():
         kind = "a node cluster" if layout.other_state.name == "node.json" else "a local platform without --node"
         raise StateError(f"{layout.root} is the state of {kind}: choose another folder with --state")
-    names = {path.name for path in layout.root.iterdir()}
-    if names and not names & {path.name for path in layout.owned()}:
+    found = set(layout.root.iterdir()) - set(layout.leftovers())
+    if found and not found & set(layout.marks):
         raise StateError(f"{layout.root} is not empty and not the state of a platform: choose another one with --state")
 
 
 def folders(layout: Layout) -> None:
-    """Make the private folders of a platform."""
+    """Make the private folders of a platform, and remove what a killed `up` left half made in its own."""
     for folder in (layout.root, layout.private, layout.secrets, layout.artifacts, layout.logs, layout.data_root):
         private_dir(folder)
+    delete(layout.leftovers())
 
 
 def credentials(layout: Layout) -> Credentials:

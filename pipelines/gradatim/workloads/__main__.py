@@ -1,8 +1,9 @@
 """`python -m gradatim.workloads <validate|index>`: runs one attempt and ends it with a result, whatever happens.
 
 Started by a pod, a Ray job or `local.run_local`; the config comes from the environment or a file. Exit 0 for Succeeded, Unchanged and
-Stopped, 1 for Failed, 2 when no result could be written because there is no usable config or store. An attempt that finds its own result, because
-a cluster started it again, leaves everything as it is and exits 0. Nothing else may write `result.json`.
+Stopped, 1 for Failed, 2 when no result could be written because there is no usable config or store, `STORE_FULL_STATUS` when the store was
+full. An attempt that finds its own result, because a cluster started it again, leaves everything as it is and exits 0. Nothing else may write
+`result.json`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from types import FrameType
 from pydantic import ValidationError
 
 from gradatim.api.reasons import Reason
-from gradatim.api.run import CONFIG_ENV, RunConfig, RunResult, is_sealed, unpacked
+from gradatim.api.run import CONFIG_ENV, STORE_FULL_STATUS, RunConfig, RunResult, is_sealed, unpacked
 from gradatim.api.runstatus import Failure
 from gradatim.workloads.context import STORE_FAULTS, RunContext
 from gradatim.workloads.errors import (
+    DISK_FULL,
     SecretError,
     StopRequested,
     StoreError,
@@ -73,8 +75,11 @@ def main(argv: list[str] | None = None) -> int:
     if ctx.ended_before():
         log.info("this attempt has its result already; nothing to do")
         return 0
-    result = attempt(ctx)
-    return 1 if result is None or result.outcome == "Failed" else 0
+    writer = ResultWriter(ctx)
+    result = attempt(ctx, writer)
+    if result is None:
+        return writer.status
+    return 1 if result.outcome == "Failed" else 0
 
 
 def start_logging() -> None:
@@ -123,9 +128,9 @@ def ordered(config: RunConfig, number: int | None, digest: str | None) -> RunCon
     return config if number is None else config.model_copy(update={"attempt": number})
 
 
-def attempt(ctx: RunContext) -> RunResult | None:
+def attempt(ctx: RunContext, writer: ResultWriter | None = None) -> RunResult | None:
     """Run the attempt and write its result; None when the result could not be written."""
-    writer = ResultWriter(ctx)
+    writer = writer or ResultWriter(ctx)
     ctx.on_overrun = writer.abort_if_stuck
     with _signals(ctx) as ignore_signals:
         try:
@@ -176,11 +181,15 @@ def _run(ctx: RunContext) -> RunResult:
 
 
 class ResultWriter:
-    """Writes `result.json` once, by whoever comes first: the end of the attempt, or the watchdog of its deadline."""
+    """Writes `result.json` once, by whoever comes first: the end of the attempt, or the watchdog of its deadline.
+
+    `status` is how a process without a result ends.
+    """
 
     def __init__(self, ctx: RunContext) -> None:
         self._ctx = ctx
         self._once = threading.Lock()
+        self.status = 1
 
     def write(self, result: RunResult) -> bool:
         """Write the result, trying again while the store fails; False if it never took it."""
@@ -194,6 +203,7 @@ class ResultWriter:
             except STORE_FAULTS as error:
                 log.error("cannot write the result: %s", shorten(str(error)))
                 if isinstance(error, StoreError) or number == RESULT_ATTEMPTS - 1:
+                    self._give_up(error)
                     return False
                 time.sleep(2**number)
             else:
@@ -201,13 +211,18 @@ class ResultWriter:
                 return True
         return False
 
+    def _give_up(self, error: Exception) -> None:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            self.status = STORE_FULL_STATUS
+            log.error("the disk of the artifact store %s is full: free space there", self._ctx.store.root)
+
     def abort_if_stuck(self) -> None:
         """End the process when work that never checks its deadline has passed it by the grace period."""
         if time.monotonic() < self._ctx.deadline + OVERRUN_GRACE_SECONDS:
             return
         error = self._ctx.overrun()
         self.write(self._ctx.failed(error.failure, error.reason, error.message))
-        os._exit(1)
+        os._exit(self.status)
 
 
 @contextmanager

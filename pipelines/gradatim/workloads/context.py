@@ -124,18 +124,24 @@ class RunContext:
             raise self.overrun()
         if now - self._polled < STOP_POLL_SECONDS:
             return
-        self._polled = now
+        self._look_for_stop()
+        if self.stop_reason:
+            raise StopRequested(self.stop_reason)
+
+    def _look_for_stop(self) -> bool:
+        """Take note of a stop request; returns whether the store has answered."""
+        self._polled = time.monotonic()
         try:
             text = self.store.read(control_path(self.config.run), STOP_DOCUMENT_BYTES)
             request = StopRequest.model_validate_json(text)
         except NotFound:
-            return
+            return True
         except (*STORE_FAULTS, ValueError) as error:
             log.warning("cannot read the stop request: %s", type(error).__name__)
-            return
+            return False
         if request.run == self.config.run:
             self.request_stop(request.reason or "stopped by the operator")
-            raise StopRequested(self.stop_reason)
+        return True
 
     def look_for_takeover(self) -> bool:
         """Return whether another process has taken over the Run's folder. From then on this one writes neither progress nor a result.
@@ -146,8 +152,11 @@ class RunContext:
         return bool(self.superseded)
 
     def is_latest(self) -> bool:
-        """Return whether the store says that nobody has taken over: only then may this process delete what a later one would use."""
-        return self._look() and not self.superseded
+        """Return whether the store says that nobody has taken over: only then may this process delete what a later one would use.
+
+        A later Run of the object comes after a request to stop this one.
+        """
+        return self._look() and self._look_for_stop() and not self.stop_reason
 
     def _look(self) -> bool:
         """Look for a takeover; returns whether the store has answered."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gradatim.api.run import MAX_DOCUMENT_BYTES, ProgressDocument, RunConfig, RunResult, Stamp
+from gradatim.api.run import MAX_DOCUMENT_BYTES, STORE_FULL_STATUS, ProgressDocument, RunConfig, RunResult, Stamp
 from gradatim.api.runstatus import Progress
 from gradatim.workloads.errors import NotFound
 from gradatim.workloads.secrets import SecretFolder
@@ -47,6 +47,10 @@ def run_local(config: RunConfig, on_progress: Callable[[Progress], None] | None 
                 _follow(child, sealed, store, on_progress)
             finally:
                 _end(child)
+        if child.returncode == STORE_FULL_STATUS:
+            raise LocalRunError(
+                f"the disk of the artifact store {store.root} is full: free space there, then run again"
+            )
         try:
             text = store.read(f"{sealed.attempt_path}/result.json", MAX_DOCUMENT_BYTES)
         except (NotFound, OSError) as error:

@@ -19,7 +19,7 @@ _MAKE = (
     "create it in the Run's namespace, or outside of pods as a folder below secretsPath, with the keys that are needed; "
     f"one that a source or model names needs the key {HOSTS_FILE} too"
 )
-_NAME = re.compile(r"^[A-Za-z0-9][-A-Za-z0-9._]*$")
+_NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class SecretFolder:
     def read(self, name: str, key: str) -> str:
         """Return the value without a final line end. Raises SecretError when it is missing, too large or lies outside its folder."""
         folder = self._folder(name)
-        if not _NAME.match(key):
+        if not _NAME.fullmatch(key):
             raise SecretError(f"secret {name} cannot have a key {key!r}")
         file = folder / key
         if not file.is_file():
@@ -45,7 +45,7 @@ class SecretFolder:
 
     def has(self, name: str, key: str) -> bool:
         """Tell whether the Secret carries the key."""
-        return bool(_NAME.match(key)) and (self._folder(name) / key).is_file()
+        return bool(_NAME.fullmatch(key)) and (self._folder(name) / key).is_file()
 
     def read_for_host(self, name: str, key: str, host: str) -> str:
         """Return the value if the Secret's `hosts` allows `host` (`name` or `name:port`); raises SecretError otherwise."""
@@ -63,7 +63,7 @@ class SecretFolder:
             raise SecretError(
                 f"secret {name} is needed but no secrets are mounted here; set secretsPath in the profile"
             )
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise SecretError(f"{name!r} is not the name of a Secret")
         folder = self.root / name
         # Kubernetes mounts a Secret that does not exist as a folder with nothing in it but links of its own.

@@ -2,7 +2,7 @@
 
 Opened by `validate`. Two processes may be alive in one Run's folder: the older one has been cut off, or is in its grace, and has not noticed
 yet (see `takeover`). However it ends, it removes its own files only. What a killed process left is removed by the next that begins,
-because the operator removes nothing of a Run before the whole object goes, and the next one may need the room.
+because the operator removes nothing of a Run before another takes its place, and the next one may need the room.
 """
 
 from __future__ import annotations

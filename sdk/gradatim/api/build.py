@@ -85,8 +85,12 @@ def index_run_config(
     *,
     previous: PreviousVersion | None = None,
     force: bool = False,
+    restore: PreviousVersion | None = None,
 ) -> RunConfig:
-    """Return the sealed config of workload `index`. Raises `BuildError`."""
+    """Return the sealed config of workload `index`. Raises `BuildError`.
+
+    With `restore` it goes without Datasets and a suite that are not there: a version is loaded without them.
+    """
     _same_kind(identity, "RAGIndex")
     if around.vector_store is None:
         raise BuildError("an index needs a vector store: set spec.vectorStore of the ComputeProfile")
@@ -100,10 +104,14 @@ def index_run_config(
         attempt=identity.attempt,
         index=spec.model_copy(update={"suspend": False, "versions": versions}),
         index_inputs=IndexInputs(
-            collection_prefix=collection_prefix(identity.object.uid), previous=previous, adopt_from=adopt, force=force
+            collection_prefix=collection_prefix(identity.object.uid),
+            previous=previous,
+            adopt_from=adopt,
+            force=force,
+            restore=restore,
         ),
-        datasets=_resolved(index_refs(spec), around.datasets),
-        suite=_suite(spec.validation, around.suite),
+        datasets=_resolved(index_refs(spec), around.datasets, partly=restore is not None),
+        suite=around.suite if restore is not None else _suite(spec.validation, around.suite),
         store=around.store,
         vector_store=around.vector_store,
         limits=around.limits,
@@ -165,8 +173,12 @@ def _refs(sources: Iterable[Source]) -> list[str]:
     return list(dict.fromkeys(s.dataset_ref.name for s in sources if s.dataset_ref is not None))
 
 
-def _resolved(names: list[str], datasets: tuple[ResolvedDataset, ...]) -> list[ResolvedDataset]:
+def _resolved(
+    names: list[str], datasets: tuple[ResolvedDataset, ...], *, partly: bool = False
+) -> list[ResolvedDataset]:
     by_name = {d.name: d for d in datasets}
+    if partly:
+        return [by_name[name] for name in names if name in by_name]
     missing = [name for name in names if name not in by_name]
     if missing:
         raise BuildError(f"unresolved Datasets: {', '.join(missing)}; each must have a digest before a Run starts")

@@ -222,7 +222,7 @@ class ComputeProfileSpec(ApiModel):
             return self
         if pods.artifact_volume is None and not root.startswith("s3://"):
             raise ValueError(_VOLUME_RULES[0][1])
-        if pods.artifact_volume is not None and not re.match(_SHARED_FOLDER, root):
+        if pods.artifact_volume is not None and not re.fullmatch(_SHARED_FOLDER, root):
             raise ValueError(_VOLUME_RULES[1][1])
         return self
 

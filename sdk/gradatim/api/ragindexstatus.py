@@ -114,7 +114,8 @@ class RAGIndexStatus(ReadModel):
     validation: ValidationSummary | None = None
     rejections: ReasonCounts = Field(default_factory=list, description="Rejected documents by reason.")
     upstream: Annotated[dict[str, Short], Field(max_length=128)] = Field(
-        default_factory=dict, description="Dataset name to the digest that the active version was built from."
+        default_factory=dict,
+        description="Dataset name to the digest that the last build was given, also one that failed or was refused.",
     )
     last_checked: Timestamp | None = Field(default=None, description="When sources were last found current.")
     next_refresh: Timestamp | None = Field(default=None, description="The next tick of the schedule.")

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     NOT_REQUESTED = "NotRequested"
     NO_BASELINE = "NoBaseline"
     RESUMED = "Resumed"
+    NOT_SUSPENDED = "NotSuspended"
     # the user's to fix
     INVALID_SPEC = "InvalidSpec"
     PROFILE_NOT_FOUND = "ProfileNotFound"

@@ -25,6 +25,8 @@ from gradatim.api.runstatus import Failure, Metrics, Progress, ReasonCounts, Val
 
 CONFIG_ENV = "GRADATIM_RUN_CONFIG"
 MAX_DOCUMENT_BYTES = 1_048_576
+# How a process ends whose result a full artifact store did not take: all that it can still say, and runtimes tell it.
+STORE_FULL_STATUS = 73
 _PACKED = "zlib:"
 Long = Annotated[str, Field(max_length=1024)]  # as long as a profile may say
 
@@ -72,7 +74,7 @@ class SuiteDocument(ApiModel):
 
 
 class PreviousVersion(ApiModel):
-    """The version that a build starts from: its artifact lends vectors, its digests decide `unchanged`."""
+    """A version that is there. The one that a build starts from lends vectors, and its digests decide `unchanged`; see `restore` too."""
 
     digest: Digest
     uri: Annotated[str, Field(max_length=2048)]
@@ -92,6 +94,11 @@ class IndexInputs(ApiModel):
         description="An object of this name that is gone: its finished artifacts lend vectors, nothing else.",
     )
     force: bool = Field(default=False, description="Build although nothing changed (a requested rerun).")
+    restore: PreviousVersion | None = Field(
+        default=None,
+        description="Load this version from its artifact into its collection, and look at no source. Where the artifact cannot be used: "
+        "build, unless the spec has a pin.",
+    )
 
     @model_validator(mode="after")
     def _first_build(self) -> IndexInputs:
@@ -273,6 +280,11 @@ class RunResult(ReadModel):
     dataset: DatasetOutput | None = None
     index: IndexOutput | None = None
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds by stage.")
+
+    @property
+    def read_nothing(self) -> bool:
+        """Whether the Run found its sources unchanged and read no row: what was rejected before still counts."""
+        return self.outcome == "Unchanged" and self.validation is None
 
 
 class StopRequest(ReadModel):

@@ -108,7 +108,7 @@ class RunStatus(ReadModel):
 
     name: Annotated[str, Field(max_length=63)] = Field(description="Names the Run and its folder in the store.")
     trigger: Annotated[
-        str, Field(max_length=128, description="Why it runs: generation, schedule, upstream or request.")
+        str, Field(max_length=128, description="Why it runs: generation, schedule, upstream, request or restore.")
     ]
     generation: int = Field(default=0, description="Generation of the spec that it executes.")
     spec_digest: Short | None = Field(default=None, description="Digest of the part of the spec that a Run depends on.")

@@ -42,7 +42,7 @@ def version(*, cluster: Cluster, client_only: bool, output: str) -> None:
                 found["kubernetes"] = client.server_version()
                 found["server"] = client.server
         except NotConfiguredError:
-            if cluster.kubeconfig or cluster.context:
+            if cluster.kubeconfig or cluster.context or cluster.state:
                 raise
     if not show(found, output):
         for key, value in found.items():

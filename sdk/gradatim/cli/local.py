@@ -1,14 +1,15 @@
-"""`gradatim run -f`: the same job on this machine, without a cluster."""
+"""`gradatim run -f`: the same job on this machine, without a cluster, and what is left of it taken away again."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gradatim.cli.options import output_option
-from gradatim.cli.output import show, table
+from gradatim.cli.output import say, show, table
 
 if TYPE_CHECKING:
     from gradatim.client.local import LocalBackend, LocalOutcome
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 @click.option("--weaviate-key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="DIR/NAME/api-key",
               help="File with its API key.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Build although nothing changed.")
+@click.option("--delete", "remove", is_flag=True, help="Run nothing; remove what earlier runs of these manifests left.")
 @output_option()
-def run(
+def run(  # noqa: PLR0913 - one parameter per option
     *,
     filenames: tuple[str, ...],
     state: Path,
@@ -41,6 +43,7 @@ def run(
     weaviate_grpc: str | None,
     weaviate_key_file: Path | None,
     force: bool,
+    remove: bool,
     output: str,
 ) -> None:
     """Run Datasets and RAGIndexes on this machine without a cluster: same outputs, same gates.
@@ -48,19 +51,44 @@ def run(
     Datasets run first, then the indexes that read them, whichever file they stand in. A ComputeProfile among the manifests is optional.
     Stops at the first failure, also when a gate refuses a version; the version before it stays active then. An index that did not
     change is judged anew by its gates.
+
+    With --delete collections, artifacts and status of these objects are removed, as far as they are there. While Weaviate does not answer
+    nothing is removed. Without --weaviate it is the one that the index was loaded into.
     """
     if weaviate is None and (weaviate_grpc or weaviate_key_file):
         raise click.UsageError("--weaviate-grpc and --weaviate-key-file go with --weaviate")
+    if remove and force:
+        raise click.UsageError("--force builds and --delete removes: give one of them")
     from gradatim.client.local import LocalBackend
     from gradatim.client.manifests import read_manifests
     from gradatim.client.vectorstore import VectorAccess
 
     vectors = VectorAccess.of_address(weaviate, weaviate_grpc, weaviate_key_file) if weaviate else None
     manifests = [manifest for name in filenames for manifest in read_manifests(name)]
-    outcomes = _run_all(LocalBackend(state, vectors), manifests, force=force, live=output == "table")
+    backend = LocalBackend(state, vectors)
+    if remove:
+        _delete_all(backend, manifests, output)
+        return
+    outcomes = _run_all(backend, manifests, force=force, live=output == "table")
     show([_summary(o) for o in outcomes], output)
     if not all(o.ok for o in outcomes):
         raise click.exceptions.Exit(1)
+
+
+def _delete_all(backend: LocalBackend, manifests: list[Manifest], output: str) -> None:
+    removed = backend.delete(manifests)
+    if show([{**asdict(r), "deleted": r.deleted} for r in removed], output):
+        return
+    for one in removed:
+        name, count = f"{one.kind.lower()}/{one.name}", len(one.collections)
+        collections = f"{count} collection{'' if count == 1 else 's'}" if count else ""
+        parts = [p for p in (collections, "artifacts" if one.artifacts else "", "status" if one.status else "") if p]
+        if parts:
+            click.echo(f"{name} deleted: {', '.join(parts)}")
+        else:
+            say(f"{name}: nothing of it was left")
+        for what in one.left:
+            say(f"{name}: left {what}")
 
 
 def _run_all(backend: LocalBackend, manifests: list[Manifest], *, force: bool, live: bool) -> list[LocalOutcome]:

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed (one line `error: …` on standard error, and a hin
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from gradatim.cli.index import index
 from gradatim.cli.local import run
 from gradatim.cli.node import node
 from gradatim.cli.objects import apply, delete, describe, get
-from gradatim.cli.output import report
+from gradatim.cli.output import report, unusable
 from gradatim.cli.platform import down, status, up
 from gradatim.cli.runs import events, logs, metrics, rerun, resume, suspend, wait
 
@@ -40,14 +41,18 @@ class _Tree(click.Group):
                 formatter.write_dl([(c.name or "", c.get_short_help_str(80)) for c in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error of the client becomes a message and exit code 1."""
+        """Run a command; an error of the client, or a file that cannot be used, becomes a message and exit code 1."""
         from gradatim.client.errors import GradatimError
 
         try:
             return super().invoke(ctx)
         except GradatimError as error:
             report(error)
-            ctx.exit(1)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # who read our output has gone: click ends without a word
+            report(unusable(error))
+        raise click.exceptions.Exit(1)
 
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature

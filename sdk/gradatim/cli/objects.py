@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradatim.cli.options import Cluster, NameArgument, cluster_options, kind_argument, name_argument, output_option
+from gradatim.cli.options import (
+    Cluster,
+    KindType,
+    NameArgument,
+    cluster_options,
+    kind_argument,
+    name_argument,
+    output_option,
+)
 from gradatim.cli.output import report, say, show, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gradatim.api.kinds import Kind
     from gradatim.client.manifests import Manifest
@@ -39,41 +47,56 @@ def apply(*, cluster: Cluster, filenames: tuple[str, ...], force: bool, dry_run:
     Objects that others refer to go first, from whichever file. One that is refused does not keep the rest from being applied, nor does
     a -f that cannot be read as manifests; the exit code is 1 then. With a path that does not exist nothing is applied.
     """
-    from gradatim.client.errors import GradatimError, NotConfiguredError, UnreachableError
     from gradatim.client.operations import WriteOptions
 
-    manifests, failed = _read_all(filenames)
+    manifests, failed = _read_all(filenames, "applied")
     if not manifests:
         raise click.exceptions.Exit(1)
     options = WriteOptions(force=force, dry_run=dry_run == "server")
-    bodies = []
+    bodies: list[dict[str, Any]] = []
+
+    def one(manifest: Manifest) -> None:
+        applied = client.apply_manifest(manifest, namespace=cluster.namespace, options=options)
+        bodies.append(dict(applied.body))
+        if output == "table":
+            click.echo(str(applied))
+
     with cluster.client() as client:
-        for manifest in manifests:
-            try:
-                applied = client.apply_manifest(manifest, namespace=cluster.namespace, options=options)
-            except (NotConfiguredError, UnreachableError):
-                raise
-            except GradatimError as error:
-                say(f"{manifest.origin}:")
-                report(error)
-                failed = True
-            else:
-                bodies.append(dict(applied.body))
-                if output == "table":
-                    click.echo(str(applied))
+        failed |= not _each(manifests, one)
     show(bodies, output)
     if failed:
         raise click.exceptions.Exit(1)
 
 
-def _read_all(filenames: Sequence[str]) -> tuple[list[Manifest], bool]:
-    """Return the manifests of all files, and whether one was reported as none. Raises `ManifestError` for a path that is not there."""
+def _each(manifests: Iterable[Manifest], act: Callable[[Manifest], None]) -> bool:
+    """Do something with every manifest, report what is refused, and return whether nothing was. Without a server the first one ends it."""
+    from gradatim.client.errors import GradatimError, NotConfiguredError, UnreachableError
+
+    good = True
+    for manifest in manifests:
+        try:
+            act(manifest)
+        except (NotConfiguredError, UnreachableError):
+            raise
+        except GradatimError as error:
+            if manifest.origin:
+                say(f"{manifest.origin}:")
+            report(error)
+            good = False
+    return good
+
+
+def _read_all(filenames: Sequence[str], done: str) -> tuple[list[Manifest], bool]:
+    """Return the manifests of all files, and whether one was reported as none. Raises `ManifestError` for a path that is not there.
+
+    They come in the order of `apply`; `done` is what happens to none of them then.
+    """
     from gradatim.client.errors import ManifestError
     from gradatim.client.manifests import in_order, read_manifests
 
     for filename in filenames:
         if filename != "-" and not Path(filename).expanduser().exists():
-            raise ManifestError(f"{filename} cannot be read: it does not exist", hint="nothing was applied")
+            raise ManifestError(f"{filename} cannot be read: it does not exist", hint=f"nothing was {done}")
     found: list[Manifest] = []
     failed = False
     for filename in dict.fromkeys(filenames):  # standard input can be read once
@@ -179,16 +202,68 @@ def describe(*, cluster: Cluster, kind: Kind, name: str, output: str) -> None:
 
 
 @click.command()
-@kind_argument
-@click.argument("names", metavar="NAME...", nargs=-1, required=True, cls=NameArgument)
+@click.argument("kind", type=KindType(), required=False)
+@click.argument("names", metavar="[NAME...]", nargs=-1, cls=NameArgument)
+@click.option(
+    "-f",
+    "--filename",
+    "filenames",
+    multiple=True,
+    metavar="FILE|DIR|-",
+    help="The objects of these manifests: a file, a folder, or - for standard input. May be repeated.",
+)
+@click.option("--ignore-not-found", is_flag=True, help="An object that is not there is no error.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the objects are gone.")
 @output_option()
 @cluster_options
-def delete(*, cluster: Cluster, kind: Kind, names: tuple[str, ...], wait: bool, output: str) -> None:
-    """Delete objects; what they made (runs, collections, aliases) is cleaned up."""
+def delete(
+    *,
+    cluster: Cluster,
+    kind: Kind | None,
+    names: tuple[str, ...],
+    filenames: tuple[str, ...],
+    ignore_not_found: bool,
+    wait: bool,
+    output: str,
+) -> None:
+    """Delete objects, by KIND NAME... or -f; what they made (runs, collections, aliases) is cleaned up.
+
+    The objects of manifests are deleted in the reverse order of `apply`; with --wait each once the one before is gone. One that is not
+    there or is refused does not keep the rest from being deleted, nor does a -f that cannot be read as manifests; the exit code is 1 then.
+    With a path that does not exist nothing is deleted.
+    """
+    from gradatim.client.errors import NotFoundError
+
+    if (kind is None) != bool(filenames):
+        raise click.UsageError("give either KIND NAME... or manifests with -f")
+    manifests, failed = _read_all(filenames, "deleted") if kind is None else (_named(kind, names), False)
+    if not manifests:
+        raise click.exceptions.Exit(1)
+    deleted: list[dict[str, Any]] = []
+
+    def one(manifest: Manifest) -> None:
+        try:
+            client.delete_manifest(manifest, namespace=cluster.namespace, wait=wait)
+        except NotFoundError:
+            if not ignore_not_found:
+                raise
+            return
+        deleted.append({"kind": manifest.kind, "name": manifest.name, "deleted": True})
+        if output == "table":
+            click.echo(f"{manifest.kind.lower()}/{manifest.name} deleted")
+
     with cluster.client() as client:
-        for name in names:
-            client.delete(kind.name, name, wait=wait)
-            if output == "table":
-                click.echo(f"{kind.singular}/{name} deleted")
-    show([{"kind": kind.name, "name": name, "deleted": True} for name in names], output)
+        failed |= not _each(reversed(manifests) if kind is None else manifests, one)
+    show(deleted, output)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _named(kind: Kind, names: Sequence[str]) -> list[Manifest]:
+    """Return what manifests say of which objects they are. They have no origin to be told beside the name."""
+    from gradatim.api.meta import API_VERSION
+    from gradatim.client.manifests import Manifest
+
+    if not names:
+        raise click.UsageError("Missing argument 'NAME...'.")
+    return [Manifest({"apiVersion": API_VERSION, "kind": kind.name, "metadata": {"name": n}}, "") for n in names]

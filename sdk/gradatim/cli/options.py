@@ -45,7 +45,11 @@ class Cluster:
 def cluster_options(function: F) -> F:
     """Add the options that choose a cluster; the command gets them as `cluster`."""
 
-    @click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, the local platform, ~/.kube/config.")
+    @click.option(
+        "--kubeconfig",
+        metavar="FILE",
+        help="Default: that of --state, $KUBECONFIG, the local platform, ~/.kube/config.",
+    )
     @click.option("--context", metavar="NAME", help="Context of the kubeconfig.")
     @click.option("-n", "--namespace", metavar="NAME", help="Default: the context's namespace.")
     @state_option

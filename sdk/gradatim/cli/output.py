@@ -5,6 +5,7 @@ Used by every command. Results go to standard output, everything else to standar
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,16 @@ def section(title: str, pairs: Mapping[str, Any]) -> None:
         click.echo(f"{indent}{key + ':':<{width}} {first}")
         for line in rest:
             click.echo(f"{indent}{'':<{width}} {line}")
+
+
+def unusable(error: OSError) -> GradatimError:
+    """Return the error of a file or folder that this machine refuses: which one, as far as is known, and why."""
+    from gradatim.client.errors import GradatimError
+
+    why = error.strerror or str(error)
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    hint = "free space on that disk, then run the command again" if full else ""
+    return GradatimError(f"{error.filename}: {why}" if error.filename else why, hint=hint)
 
 
 def report(error: GradatimError) -> None:

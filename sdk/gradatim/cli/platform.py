@@ -7,6 +7,7 @@ never secrets).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,6 @@ from gradatim.cli.output import say, show, table
 
 if TYPE_CHECKING:
     from gradatim.platform import PlatformState
-
-CLIENT_FILE = "client.json"
 
 
 @contextmanager
@@ -87,7 +86,7 @@ def up(  # noqa: PLR0913 - one parameter per option
     result = {"kubeconfig": str(found.kubeconfig), "apiServer": found.api_server, "weaviate": found.weaviate}
     result |= {"ray": found.ray_dashboard, "state": str(found.state_dir)}
     if not show(result, output):
-        if found.state_dir == _folder(None):
+        if found.state_dir == _folder(None) and not os.environ.get("KUBECONFIG"):
             say("the local platform is up; `gradatim` finds it by itself, kubectl with:")
         else:
             say("the local platform is up; `gradatim` and kubectl find it with:")
@@ -98,6 +97,8 @@ def up(  # noqa: PLR0913 - one parameter per option
 
 def write_client_file(state: PlatformState) -> None:
     """Leave the file by which clients find a platform."""
+    from gradatim.platform.dirs import Layout
+
     folder = state.state_dir
     content = {
         "kubeconfig": str(state.kubeconfig),
@@ -107,9 +108,9 @@ def write_client_file(state: PlatformState) -> None:
         "weaviate": state.weaviate,
         "weaviate_grpc": state.weaviate_grpc,
     }
-    new = folder / f"{CLIENT_FILE}.new"
+    final, new = Layout(folder).client_files
     new.write_text(json.dumps(content, indent=1))
-    new.replace(folder / CLIENT_FILE)
+    new.replace(final)
 
 
 @click.command()
@@ -129,8 +130,6 @@ def down(*, state: Path | None, purge: bool, node: bool, output: str) -> None:
         return
     folder = _folder(state)
     with _platform() as platform, progress_line("down") as line:
-        if purge:
-            (folder / CLIENT_FILE).unlink(missing_ok=True)
         platform.down(folder, purge=purge, progress=lambda component, message: line(f"{component}: {message}"))
     if not show({"state": str(folder), "stopped": True, "purged": purge}, output):
         say("the local platform is down")

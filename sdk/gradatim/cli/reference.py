@@ -18,7 +18,8 @@ _HEAD = """# Command line
 Generated from the commands by `gradatim.cli.reference`; do not edit.
 
 Exit codes: 0 done, 1 failed (`error: …` on standard error, and a hint where there is one), 2 wrong usage. Results go to standard output,
-progress to standard error. The cluster is that of `--kubeconfig`, else `$KUBECONFIG`, else the local platform, else `~/.kube/config`.
+progress to standard error. The cluster is that of `--kubeconfig`, else the local platform of `--state`, else that of `$KUBECONFIG`, else the
+local platform of `$GRADATIM_STATE` or `~/.local/state/gradatim`, else that of `~/.kube/config`.
 """
 
 

@@ -33,6 +33,7 @@ class ClientBase:
     """A connection and a namespace.
 
     `kubeconfig`, `context` and `namespace` default to what kubectl would take, with the local platform's in front of ~/.kube/config.
+    `state` is the folder of a local platform: without `kubeconfig` it is that one, whatever the environment says.
     """
 
     def __init__(

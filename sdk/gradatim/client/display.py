@@ -16,6 +16,7 @@ from gradatim.api.base import ReadModel
 from gradatim.api.kinds import KINDS, Column, Kind
 
 M = TypeVar("M", bound=ReadModel)
+_DIGEST = re.compile(r"^sha256:([0-9a-f]{10})[0-9a-f]{54}$")
 _FILTER = re.compile(r'^(?P<list>\w+)\[\?\(@\.(?P<key>\w+)=="(?P<value>[^"]*)"\)\]$')
 
 _TELLING = ("Stalled", "Reconciling", "Current", "Degraded", "Ready")  # in the order in which the operator looks
@@ -37,13 +38,27 @@ def cells_of(
 
 
 def cell(column: Column, body: Mapping[str, Any], now: datetime) -> str:
-    """Return the value of a printer column: the part of JSONPath that the table of kinds uses."""
+    """Return the value of a printer column; digests are cut as in the list of versions."""
+    found = _at(body, column.path)
+    if found is None:
+        return ""
+    if column.type == "date":
+        return age(str(found), now)
+    text, mark = _DIGEST.sub(r"\1", str(found)), column.mark
+    if mark is None:
+        return text
+    wanted = _at(body, mark.path)
+    return f"{text} ({mark.word})" if wanted is not None and wanted == _at(body, mark.other) else text
+
+
+def _at(body: Mapping[str, Any], path: str) -> Any:
+    """Return what lies at a path, None where nothing does: the part of JSONPath that the table of kinds uses."""
     found: Any = body
-    for part in re.findall(r"\.((?:\[.*?\]|[^.\[])+)", column.path):
+    for part in re.findall(r"\.((?:\[.*?\]|[^.\[])+)", path):
         found = _step(found, part)
         if found is None:
-            return ""
-    return age(str(found), now) if column.type == "date" else str(found)
+            return None
+    return found
 
 
 def _step(value: Any, part: str) -> Any:

@@ -59,15 +59,19 @@ class Connection:
 def find_connection(
     kubeconfig: str | Path | None = None, *, context: str | None = None, state: Path | None = None
 ) -> Connection:
-    """Return the cluster to talk to: `kubeconfig`, else $KUBECONFIG, else the local platform, else ~/.kube/config, else the pod's own.
+    """Return the cluster to talk to: that of `kubeconfig`, or the local platform in `state`; else that which the environment knows.
 
-    Raises `NotConfiguredError` if there is none.
+    That is $KUBECONFIG, else the local platform, else ~/.kube/config, else the pod's own. Who names a folder means its platform and no
+    other cluster, whatever a shell has exported; $GRADATIM_STATE only says where the local platform would be. Raises
+    `NotConfiguredError` if there is none.
     """
     if kubeconfig is not None:
         return load([Path(kubeconfig).expanduser()], context=context)
+    if state is not None:
+        return load([_kubeconfig_in(state)], context=context)
     if paths := [Path(p).expanduser() for p in os.environ.get("KUBECONFIG", "").split(os.pathsep) if p]:
         return load(paths, context=context)
-    platform = local_platform(state)
+    platform = local_platform()
     if platform is not None and platform.kubeconfig is not None and platform.kubeconfig.is_file():
         return load([platform.kubeconfig], context=context)
     home = Path.home() / ".kube" / "config"
@@ -76,9 +80,19 @@ def find_connection(
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return in_cluster()
     raise NotConfiguredError(
-        f"no cluster is known: neither --kubeconfig, $KUBECONFIG, a local platform in {state or default_state()} nor ~/.kube/config",
+        f"no cluster is known: neither --kubeconfig, $KUBECONFIG, a local platform in {default_state()} nor ~/.kube/config",
         hint="start the local platform with `gradatim up`, name another one with $GRADATIM_STATE, or a cluster with --kubeconfig",
     )
+
+
+def _kubeconfig_in(state: Path) -> Path:
+    platform = local_platform(state)
+    if platform is None or platform.kubeconfig is None or not platform.kubeconfig.is_file():
+        raise NotConfiguredError(
+            f"there is no local platform in {state}",
+            hint=f"start it with `gradatim up --state {state}`, or name a cluster with --kubeconfig instead",
+        )
+    return platform.kubeconfig
 
 
 def in_cluster(folder: Path = SERVICE_ACCOUNT, env: Mapping[str, str] | None = None) -> Connection:

@@ -7,6 +7,7 @@ extra `index`; this module builds its config, judges its result and keeps the ob
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,7 +22,6 @@ from gradatim.api.build import (
     index_refs,
     index_run_config,
     store_config,
-    vector_store_config,
 )
 from gradatim.api.computeprofile import Limits
 from gradatim.api.dataset import Dataset
@@ -45,9 +45,10 @@ from gradatim.client.errors import (
     RunFailedError,
     UnsupportedError,
 )
+from gradatim.client.localdelete import LocalRemoval, delete_local
 from gradatim.client.localinputs import Inputs, ordered, read_inputs
 from gradatim.client.localstate import ANNOTATION_RUNS, LocalState
-from gradatim.client.localstatus import Verdict, dataset_status, index_status, to_drop, without_collections
+from gradatim.client.localstatus import Verdict, dataset_status, forgotten, index_status, to_drop, without_collections
 from gradatim.client.manifests import Manifest, read_manifests
 from gradatim.client.vectorstore import VectorAccess, drop_collections, find_vector_store, require_answer
 
@@ -109,6 +110,16 @@ class LocalBackend:
                 if not outcome.ok:
                     return
 
+    def delete(self, where: str | Path | Sequence[Manifest]) -> list[LocalRemoval]:
+        """Remove what runs of these manifests left in this folder and in Weaviate, the indexes first; what is gone is no error.
+
+        Collections are deleted where the index was loaded into, or where `vectors` says. While that Weaviate does not answer nothing is
+        removed: raises `UnreachableError`, `UnauthorizedError` or `ServerError`. Artifacts in another store than this folder stay.
+        """
+        manifests = read_manifests(where) if isinstance(where, str | Path) else where
+        state = LocalState(self.state.expanduser().absolute())
+        return delete_local(state, manifests, self.vectors, self.platform_state)
+
     def _vectors(self, state: LocalState, inputs: Inputs) -> VectorAccess | None:
         if self.vectors is not None or not inputs.indexes:
             return self.vectors
@@ -122,9 +133,7 @@ class LocalBackend:
 
     def _known_vectors(self, state: LocalState, inputs: Inputs) -> VectorAccess | None:
         if inputs.profile is not None and inputs.profile.spec.vector_store is not None:
-            cluster = inputs.profile.spec.runtime.ray_cluster
-            secrets = Path(cluster.secrets_path) if cluster else state.secrets
-            return VectorAccess.of_profile(vector_store_config(inputs.profile.spec), secrets)
+            return VectorAccess.of_profile(inputs.profile.spec, state.secrets)
         return find_vector_store(self.platform_state)
 
 
@@ -179,6 +188,9 @@ class _Work:
             update={"endpoint": store.endpoint, "grpc_endpoint": store.grpc_endpoint} if store else {}
         )
         done = index.model_copy(update={"status": status})
+        if (lost := forgotten(index.status, status)) and self.vectors is not None:
+            # Dropped before they are forgotten: nothing else knows that they are ours.
+            drop_collections(self.vectors, [v.collection for v in lost])
         # Written before anything is dropped: a version that is listed may be missing, a version that serves may not.
         self.state.write(done, config.object.namespace, config.object.name)
         dropped: list[IndexVersion] = to_drop(done, status)
@@ -191,7 +203,8 @@ class _Work:
         """Return the object with what the last run left of it, and its generation and run counter moved on."""
         namespace, name = thing.metadata.namespace or "default", thing.metadata.name
         old = self.state.read(type(thing), namespace, name)
-        generation, runs = 1, 1
+        # Not from one: a status that was removed may have left results of its runs in a store elsewhere, under the same uid.
+        generation, runs = 1, time.time_ns()
         if old is not None:
             changed = old.spec.to_manifest() != thing.spec.to_manifest()
             generation = (old.metadata.generation or 1) + (1 if changed else 0)
@@ -248,7 +261,7 @@ class _Work:
         )
 
     def _store_root(self, namespace: str) -> str:
-        return f"{(self.state.store / namespace).as_uri()}/"
+        return f"file://{self.state.store / namespace}/"  # as it is: stores decode nothing
 
     def _resolved(self, name: str, namespace: str) -> ResolvedDataset | None:
         found = self.state.read(Dataset, namespace, name)
@@ -283,4 +296,4 @@ def failure_of(outcome: LocalOutcome) -> GradatimError:
     return RunFailedError(f"{outcome.name}: {outcome.reason}: {outcome.message}", reason=outcome.reason)
 
 
-__all__ = ["DEFAULT_STATE", "Inputs", "LocalBackend", "LocalOutcome", "failure_of", "read_inputs"]
+__all__ = ["DEFAULT_STATE", "Inputs", "LocalBackend", "LocalOutcome", "LocalRemoval", "failure_of", "read_inputs"]

@@ -1,6 +1,7 @@
 """What runs without a cluster remember: one JSON file per object, and a lock so that one run at a time uses a folder.
 
-The files hold manifest and status, as a cluster would; artifacts lie beside them. Used by `local.py` only.
+The files hold manifest and status, as a cluster would; artifacts lie beside them. Used by runs without a cluster, by what takes them away
+again, and by queries.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 
 from gradatim.api.base import ReadModel
 from gradatim.api.meta import GROUP
+from gradatim.api.run import object_path
 from gradatim.client.errors import ConflictError, ManifestError, UnsupportedError
 
 M = TypeVar("M", bound=ReadModel)
@@ -86,5 +88,26 @@ class LocalState:
         new.write_text(json.dumps(thing.to_manifest(), indent=1, ensure_ascii=False))
         new.replace(path)
 
+    def remove(self, kind: str, namespace: str, name: str) -> bool:
+        """Remove an object's file, and folders that are empty without it; returns whether it was there."""
+        path = self._path(kind, namespace, name)
+        there = path.exists()
+        path.unlink(missing_ok=True)
+        path.with_suffix(".new").unlink(missing_ok=True)
+        prune(path.parent, self.root)
+        return there
+
+    def artifacts_of(self, kind: str, namespace: str, name: str) -> Path:
+        """Return the folder in which the objects of this name have theirs: one per uid, as in every artifact store."""
+        return self.store / namespace / Path(object_path(kind, name, "uid")).parent
+
     def _path(self, kind: str, namespace: str, name: str) -> Path:
         return self.root / "objects" / kind.lower() / namespace / f"{name}.json"
+
+
+def prune(folder: Path, top: Path) -> None:
+    """Remove a folder and those above it, below `top`, as far as they are empty."""
+    with contextlib.suppress(OSError):  # not empty, or never there
+        while folder != top:
+            folder.rmdir()
+            folder = folder.parent

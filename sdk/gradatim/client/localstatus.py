@@ -45,7 +45,7 @@ def dataset_status(dataset: Dataset, result: RunResult, run: str) -> tuple[Datas
         active=active,
         history=history,
         validation=result.validation or old.validation,
-        rejections=result.rejections,
+        rejections=old.rejections if result.read_nothing else result.rejections,
         last_refresh=result.finished if verdict.ok else old.last_refresh,
     )
     return status, verdict
@@ -58,10 +58,12 @@ def index_status(index: RAGIndex, result: RunResult, run: str) -> tuple[RAGIndex
     """
     old = index.status or RAGIndexStatus()
     verdict, active, history = _verdict(result), old.active, list(old.history)
+    checked = verdict.ok
     if verdict.ok and result.outcome == "Succeeded" and result.index is not None:
         version = _version(index, result.index, result.finished, run)
         kept = [v for v in history if v.digest != version.digest]
         history = [version, *kept][:_HISTORY]
+        checked = version.passed  # the sources are newer than what serves where a gate refuses what was built from them
         if version.passed:
             active = version
         verdict = _by_gates(version.gates)
@@ -80,10 +82,19 @@ def index_status(index: RAGIndex, result: RunResult, run: str) -> tuple[RAGIndex
         active=active,
         history=history,
         validation=result.validation or old.validation,
-        rejections=result.rejections,
-        last_checked=result.finished if result.outcome in {"Succeeded", "Unchanged"} else old.last_checked,
+        rejections=old.rejections if result.read_nothing else result.rejections,
+        last_checked=result.finished if checked else old.last_checked,
     )
     return status, verdict
+
+
+def forgotten(old: RAGIndexStatus | None, status: RAGIndexStatus) -> list[IndexVersion]:
+    """Return the versions of the old status that the new one has no room for, as far as they have a collection that serves nothing."""
+    if old is None:
+        return []
+    known = {v.collection for v in (*status.history, *([status.active] if status.active else []))}
+    before = {v.collection: v for v in (*old.history, *([old.active] if old.active else []))}
+    return [v for name, v in before.items() if name not in known and not v.collection_dropped]
 
 
 def to_drop(index: RAGIndex, status: RAGIndexStatus) -> list[IndexVersion]:

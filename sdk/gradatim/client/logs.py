@@ -62,15 +62,16 @@ class LogPiece:
 def find_token(address: str, state: Path | None, env: Mapping[str, str] | None = None) -> str | None:
     """Return the token for a Ray cluster: from the file in $GRADATIM_RAY_TOKEN_FILE, else the local platform's if it is that one.
 
-    None if neither is known: the platform's token goes to no other server.
+    The other way round where `state` names the platform: its Ray does not know the variable's token. None if neither is known: the
+    platform's token goes to no other server.
     """
     env = os.environ if env is None else env
-    if path := env.get(TOKEN_ENV):
-        return read_secret_file(Path(path).expanduser(), "Ray's token")
-    platform = local_platform(state)
-    if platform is not None and platform.ray_token_file is not None and same_server(address, platform.ray):
-        return read_secret_file(platform.ray_token_file, "Ray's token")
-    return None
+    named = env.get(TOKEN_ENV)
+    if not named or state is not None:
+        platform = local_platform(state)
+        if platform is not None and platform.ray_token_file is not None and same_server(address, platform.ray):
+            return read_secret_file(platform.ray_token_file, "Ray's token")
+    return read_secret_file(Path(named).expanduser(), "Ray's token") if named else None
 
 
 class LogReader:

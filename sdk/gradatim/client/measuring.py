@@ -110,7 +110,8 @@ def _lines(path: Path) -> list[tuple[dict[str, Any], str]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not `splitlines`: a JSON string may hold U+2028 or U+0085 as it is.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -18,7 +18,7 @@ from gradatim.api.base import ApiModel, ReadModel
 from gradatim.api.kinds import Kind
 from gradatim.api.meta import ANNOTATION_REQUESTED_AT
 from gradatim.api.reasons import Reason
-from gradatim.client.effects import Op, Request, clock, send, sleep
+from gradatim.client.effects import Op, Request, send, sleep
 from gradatim.client.errors import (
     ExpiredError,
     GradatimError,
@@ -27,7 +27,6 @@ from gradatim.client.errors import (
     ServerError,
     ThrottledError,
     UnsupportedError,
-    WaitTimeoutError,
 )
 from gradatim.client.manifests import Manifest, desired, manifest_of
 from gradatim.client.release import FIELD_OWNER
@@ -49,7 +48,6 @@ _TRIES = 4
 _PAGE = 500
 _NAMES_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 _NAMES_SECONDS = 3.0  # somebody waits for a hint, or for the shell's answer to a key
-_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +127,10 @@ def get(where: Target) -> Op[Body]:
     try:
         return (yield from call(Request("GET", where.path)))
     except NotFoundError as error:
-        raise (yield from _missing(where)) from error
+        raise (yield from missing(where)) from error
 
 
-def _missing(where: Target) -> Op[NotFoundError]:
+def missing(where: Target) -> Op[NotFoundError]:
     """Return the error for an object that is not there, with what was probably meant; that it is not there matters more than why."""
     found = NotFoundError(f"there is no {where}")
     try:
@@ -230,33 +228,13 @@ def create(thing: ApiModel | Mapping[str, Any], namespace: str, options: WriteOp
         raise _explained(error, resource) from error
 
 
-def delete(where: Target, *, wait_seconds: float | None) -> Op[None]:
-    """Delete an object; with `wait_seconds`, until it is gone. Raises `WaitTimeoutError` with the finalizers that hold it."""
-    try:
-        yield from call(Request("DELETE", where.path, {"propagationPolicy": "Background"}))
-    except NotFoundError as error:
-        raise (yield from _missing(where)) from error
-    if wait_seconds is None:
-        return
-    deadline = (yield from clock()) + wait_seconds
-    while True:
-        try:
-            body = yield from call(Request("GET", where.path))
-        except NotFoundError:
-            return
-        if (yield from clock()) >= deadline:
-            held = ", ".join(body["metadata"].get("finalizers") or []) or "nothing that shows"
-            raise WaitTimeoutError(f"{where} is still there after {wait_seconds:g} s; held by: {held}")
-        yield from sleep(_POLL_SECONDS)
-
-
 def patch(where: Target, change: Mapping[str, Any]) -> Op[Body]:
     """Merge a change into an object. Raises `NotFoundError`."""
     content = json.dumps(change).encode()
     try:
         return (yield from call(Request("PATCH", where.path, WriteOptions().params(), content, MERGE_PATCH)))
     except NotFoundError as error:
-        raise (yield from _missing(where)) from error
+        raise (yield from missing(where)) from error
 
 
 def rerun(where: Target) -> Op[Body]:

@@ -15,6 +15,7 @@ from gradatim.api.ragindex import RAGIndex
 from gradatim.client import base
 from gradatim.client import operations as ops
 from gradatim.client.base import ClientBase, KindLike, M
+from gradatim.client.deleting import delete, delete_manifest
 from gradatim.client.display import Listing
 from gradatim.client.effects import Op
 from gradatim.client.events import ObjectEvent, events
@@ -122,7 +123,14 @@ class Client(ClientBase):
         timeout_seconds: float = 300.0,
     ) -> None:
         """Delete an object; wait up to `timeout_seconds` until it is gone. Raises `NotFoundError` or `WaitTimeoutError`."""
-        self._run(ops.delete(self._target(kind, name, namespace), wait_seconds=timeout_seconds if wait else None))
+        self._run(delete(self._target(kind, name, namespace), wait_seconds=timeout_seconds if wait else None))
+
+    def delete_manifest(
+        self, manifest: Manifest, *, namespace: str | None = None, wait: bool = True, timeout_seconds: float = 300.0
+    ) -> None:
+        """Delete the object of a manifest, of any kind that the cluster knows. Raises `UnknownKindError`, and as `delete`."""
+        wait_seconds = timeout_seconds if wait else None
+        self._run(delete_manifest(manifest, namespace or self.namespace, wait_seconds=wait_seconds))
 
     def watch(
         self,

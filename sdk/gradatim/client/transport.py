@@ -76,6 +76,32 @@ class Setup:
         return UnreachableError(f"{where} did not answer {request.method} {request.path}: {cause}")
 
 
+class LineCutter:
+    """Cuts what arrives into lines, at line feeds and nowhere else.
+
+    JSON leaves U+0085 and U+2028 in its strings as they are. Both end a line for `str.splitlines`, and with it for httpx, which would cut
+    an object in two wherever somebody wrote one.
+    """
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+
+    def take(self, piece: bytes) -> list[bytes]:
+        """Return the lines that this piece ends."""
+        first, *more = piece.split(b"\n")
+        self._begun.append(first)
+        if not more:
+            return []
+        lines = [b"".join(self._begun), *more[:-1]]
+        self._begun = [more[-1]]
+        return lines
+
+    def end(self) -> list[bytes]:
+        """Return the line that the stream left without an end, if any."""
+        rest, self._begun = b"".join(self._begun), []
+        return [rest] if rest else []
+
+
 def answer(response: httpx.Response) -> Response:
     """Return a whole answer in our own terms."""
     return Response(response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content)

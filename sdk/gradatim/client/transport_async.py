@@ -14,7 +14,7 @@ from gradatim.client.credentials import Headers
 from gradatim.client.effects import Clock, Close, Effect, Op, Open, ReadLine, Request, Response, Sleep
 from gradatim.client.errors import GradatimError, from_response
 from gradatim.client.kubeconfig import Connection
-from gradatim.client.transport import FAILURES, Setup, answer
+from gradatim.client.transport import FAILURES, LineCutter, Setup, answer
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ class _Lines:
         self._transport = transport
         self._request = request
         self._stack = AsyncExitStack()
-        self._lines: AsyncIterator[str] | None = None
+        self._lines: AsyncIterator[bytes] | None = None
 
     async def open(self, *, afresh: bool) -> httpx.Response:
         headers = await self._transport.headers(self._request, afresh=afresh)
@@ -137,17 +137,25 @@ class _Lines:
             response = await self._stack.enter_async_context(client.stream(**arguments))
         except FAILURES as error:
             raise self._transport.setup.failure(self._request, error) from error
-        self._lines = response.aiter_lines()
+        self._lines = _cut(response)
         return response
 
     async def next(self) -> bytes | None:
         if self._lines is None:
             return None
         try:
-            line = await anext(self._lines, None)
+            return await anext(self._lines, None)
         except FAILURES as error:
             raise self._transport.setup.failure(self._request, error) from error
-        return None if line is None else line.encode()
 
     async def close(self) -> None:
         await self._stack.aclose()
+
+
+async def _cut(response: httpx.Response) -> AsyncIterator[bytes]:
+    cutter = LineCutter()
+    async for piece in response.aiter_bytes():
+        for line in cutter.take(piece):
+            yield line
+    for line in cutter.end():
+        yield line

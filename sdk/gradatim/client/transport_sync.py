@@ -12,7 +12,7 @@ import httpx
 from gradatim.client.effects import Clock, Close, Effect, Op, Open, ReadLine, Request, Response, Sleep
 from gradatim.client.errors import GradatimError, from_response
 from gradatim.client.kubeconfig import Connection
-from gradatim.client.transport import FAILURES, Setup, answer
+from gradatim.client.transport import FAILURES, LineCutter, Setup, answer
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ class _Lines:
         self._client = transport.client(request)
         self._request = request
         self._stack = ExitStack()
-        self._lines: Iterator[str] = iter(())
+        self._lines: Iterator[bytes] = iter(())
 
     def open(self, *, afresh: bool) -> httpx.Response:
         arguments = self._setup.arguments(self._request, self._setup.headers(self._request, afresh=afresh))
@@ -127,15 +127,21 @@ class _Lines:
             response = self._stack.enter_context(self._client.stream(**arguments))
         except FAILURES as error:
             raise self._setup.failure(self._request, error) from error
-        self._lines = response.iter_lines()
+        self._lines = _cut(response)
         return response
 
     def next(self) -> bytes | None:
         try:
-            line = next(self._lines, None)
+            return next(self._lines, None)
         except FAILURES as error:
             raise self._setup.failure(self._request, error) from error
-        return None if line is None else line.encode()
 
     def close(self) -> None:
         self._stack.close()
+
+
+def _cut(response: httpx.Response) -> Iterator[bytes]:
+    cutter = LineCutter()
+    for piece in response.iter_bytes():
+        yield from cutter.take(piece)
+    yield from cutter.end()

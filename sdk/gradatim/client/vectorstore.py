@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gradatim.api.build import vector_store_config
+from gradatim.api.computeprofile import ComputeProfileSpec
 from gradatim.api.run import VectorStoreConfig
 from gradatim.client.errors import ServerError, UnauthorizedError, UnreachableError, UnsupportedError
 from gradatim.client.statedir import local_platform, read_secret_file, same_server
@@ -45,12 +47,19 @@ class VectorAccess:
         return cls(config, path, path.parent.parent)
 
     @classmethod
-    def of_profile(cls, config: VectorStoreConfig | None, secrets: Path) -> VectorAccess | None:
-        """Return the access that a profile describes."""
+    def of_profile(cls, profile: ComputeProfileSpec, secrets: Path) -> VectorAccess | None:
+        """Return the access that a profile describes; its key lies in `secrets` unless the profile says where."""
+        config, cluster = vector_store_config(profile), profile.runtime.ray_cluster
         if config is None:
             return None
+        secrets = Path(cluster.secrets_path) if cluster else secrets
         key_file = secrets / config.secret_name / KEY_FILE if config.secret_name else None
         return cls(config, key_file, secrets)
+
+    def is_at(self, other: VectorAccess) -> bool:
+        """Return whether both addresses are those of the other one."""
+        one, two = self.config, other.config
+        return same_server(one.endpoint, two.endpoint) and same_server(one.grpc_endpoint, two.grpc_endpoint)
 
     def key(self) -> str | None:
         """Return the API key, or None if none is wanted."""
@@ -66,19 +75,23 @@ def find_vector_store(state: Path | None) -> VectorAccess | None:
 
 
 def find_key(access: VectorAccess, state: Path | None, env: Mapping[str, str] | None = None) -> str | None:
-    """Return the key for a Weaviate: from the file in $GRADATIM_WEAVIATE_API_KEY_FILE, else the local platform's if it is that one.
+    """Return the key for a Weaviate, as `with_key` finds it; None if none is known."""
+    return with_key(access, state, env).key()
 
-    None if neither is known. Both addresses must be the platform's: its key goes to no other server.
+
+def with_key(access: VectorAccess, state: Path | None, env: Mapping[str, str] | None = None) -> VectorAccess:
+    """Return the access with its key: the file in $GRADATIM_WEAVIATE_API_KEY_FILE, else the local platform's if it is that one.
+
+    The other way round where `state` names the platform: its Weaviate does not know the variable's key. Without a key if neither is
+    known. Both addresses must be the platform's: its key goes to no other server.
     """
     env = os.environ if env is None else env
-    if path := env.get(KEY_ENV):
-        return read_secret_file(Path(path).expanduser(), "Weaviate's API key")
-    platform = find_vector_store(state)
-    if platform is None:
-        return None
-    known, asked = platform.config, access.config
-    own = same_server(known.endpoint, asked.endpoint) and same_server(known.grpc_endpoint, asked.grpc_endpoint)
-    return platform.key() if own else None
+    named = env.get(KEY_ENV)
+    if not named or state is not None:
+        platform = find_vector_store(state)
+        if platform is not None and platform.is_at(access):
+            return replace(access, key_file=platform.key_file)
+    return replace(access, key_file=Path(named).expanduser()) if named else access
 
 
 def require_answer(access: VectorAccess) -> None:
@@ -93,11 +106,13 @@ def require_answer(access: VectorAccess) -> None:
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise UnreachableError(f"Weaviate at {where} did not answer: {error}", hint=hint) from error
     if response.status_code in {401, 403}:
-        raise UnauthorizedError(
-            f"Weaviate at {where} refused the API key", hint="name its file with --weaviate-key-file"
-        )
+        raise _refused(where)
     if not response.is_success:
         raise UnreachableError(f"Weaviate at {where} is not ready: it answered {response.status_code}", hint=hint)
+
+
+def _refused(where: str) -> UnauthorizedError:
+    return UnauthorizedError(f"Weaviate at {where} refused the API key", hint="name its file with --weaviate-key-file")
 
 
 def _headers(access: VectorAccess) -> dict[str, str]:
@@ -115,5 +130,7 @@ def drop_collections(access: VectorAccess, collections: Sequence[str]) -> None:
                 response = http.delete(f"/v1/schema/{name}")
             except httpx.TransportError as error:
                 raise UnreachableError(f"{access.config.endpoint} did not answer: {error}") from error
+            if response.status_code in {401, 403}:
+                raise _refused(access.config.endpoint)
             if response.status_code >= 400:
                 raise ServerError(f"Weaviate did not delete {name}: {response.status_code} {response.text[:200]}")

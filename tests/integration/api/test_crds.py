@@ -185,7 +185,8 @@ def test_every_field_survives_the_server(stored: Any) -> None:
 
 
 def test_printer_columns_show_the_main_figures(server: Server, stored: Any) -> None:
-    made = stored(BASES["RAGIndex"])
+    pinned = BASES["RAGIndex"]["spec"] | {"versions": {"pin": {"digest": SHA}}}
+    made = stored(BASES["RAGIndex"] | {"spec": pinned})
     url = server.url("RAGIndex", made["metadata"]["name"])
     version = {"digest": SHA, "label": "v1", "collection": "G0_0", "uri": "file:///a", "chunks": 7}
     when = "2026-01-01T00:00:00Z"
@@ -202,6 +203,7 @@ def test_printer_columns_show_the_main_figures(server: Server, stored: Any) -> N
         "Progress": "done",
         "Quality": "ndcg@10 0.801",
         "Version": "v1",
+        "Pin": SHA,
         "Chunks": 7,
         "Reason": "GateFailed",
     }

@@ -108,6 +108,23 @@ def test_objects_are_applied_shown_and_deleted(run: Run) -> None:
     assert empty.stderr.startswith("no datasets in namespace cli-")
 
 
+def test_what_a_file_made_is_deleted_with_it(run: Run, namespace: str, tmp_path: Path) -> None:
+    suite = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "suite"}, "data": {"suite.json": "{}"}}
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "a.yaml").write_text(yaml.safe_dump_all([suite, DATASET]))
+    (tmp_path / "all" / "b.yaml").write_text(yaml.safe_dump(INDEX))
+    assert run("apply", "-f", "all").returncode == 0
+    assert run("delete", "dataset/docs").returncode == 0
+    gone = run("delete", "-f", "all")
+    assert (gone.returncode, gone.stdout.splitlines()) == (1, ["ragindex/handbook deleted", "configmap/suite deleted"])
+    assert gone.stderr.splitlines()[:2] == [
+        "all/a.yaml (document 2):",
+        f"error: there is no dataset {namespace}/docs",
+    ]
+    again = run("delete", "-f", "all", "--ignore-not-found", "-o", "json")
+    assert (again.returncode, json.loads(again.stdout), again.stderr) == (0, [], "")
+
+
 def test_a_wrong_object_does_not_keep_the_others_from_being_applied(run: Run) -> None:
     wrong = DATASET | {"metadata": {"name": "wrong"}, "spec": {"source": {"path": "file:///d"}, "format": "word"}}
     result = run("apply", "-f", "-", stdin=yaml.safe_dump_all([wrong, DATASET]))

@@ -104,10 +104,24 @@ def test_the_same_job_runs_without_a_cluster(run: Run, platform: PlatformState, 
     assert again["active"]["collection"] != collection
     assert [v["collectionDropped"] for v in again["history"]] == [False, True]
     key = (platform.secrets_dir / "weaviate-workload" / "api-key").read_text().strip()
-    found = httpx.get(
-        f"{platform.weaviate}/v1/schema/{collection}", headers={"Authorization": f"Bearer {key}"}, trust_env=False
+
+    def code(collection: str) -> int:
+        """Ask Weaviate for a collection."""
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.get(f"{platform.weaviate}/v1/schema/{collection}", headers=headers, trust_env=False).status_code
+
+    serving = again["active"]["collection"]
+    assert (code(collection), code(serving)) == (404, 200)
+    gone = run("run", "-f", "index.yaml", "--delete")
+    assert (gone.returncode, gone.stdout, gone.stderr) == (
+        0,
+        "ragindex/local deleted: 1 collection, artifacts, status\n",
+        "",
     )
-    assert found.status_code == 404
+    assert code(serving) == 404
+    assert not [p for p in (tmp_path / ".gradatim" / "local" / "artifacts").rglob("*") if p.is_file()]
+    assert run("run", "-f", "index.yaml", "--delete").stderr == "ragindex/local: nothing of it was left\n"
+    assert json.loads(run("run", "-f", "index.yaml", "-o", "json").stdout)[0]["outcome"] == "Succeeded"
 
 
 def test_status_shows_every_component(run: Run, platform: PlatformState) -> None:

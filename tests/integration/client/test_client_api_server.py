@@ -344,6 +344,19 @@ def test_watch_tells_every_change_across_ended_streams(client: Client, monkeypat
     ]
 
 
+def test_a_watch_reads_whole_objects_whatever_text_somebody_wrote_into_them(client: Client) -> None:
+    """The API server leaves U+0085 as it is, at which Python's `splitlines` ends a line."""
+    client.apply(dataset("a"))
+    events = client.watch(Dataset)
+    got = [next(events)]
+    text = "one\u0085two\u2028three\x0bfour"
+    client.apply(dataset("b") | {"metadata": {"name": "b", "annotations": {"note": text}}})
+    got.append(next(events))
+    events.close()  # type: ignore[attr-defined]
+    assert [e.object.metadata.name for e in got] == ["a", "b"]
+    assert got[1].object.metadata.annotations["note"] == text
+
+
 def test_watch_relists_after_an_expired_version(client: Client) -> None:
     from gradatim.client.operations import target
     from gradatim.client.watching import Watcher
@@ -423,6 +436,11 @@ async def test_the_async_client_does_the_same(aclient: AsyncClient, set_status: 
     await aclient.delete(RAGIndex, "handbook")
     with pytest.raises(NotFoundError):
         await aclient.get(RAGIndex, "handbook")
+    suite = _manifest({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "suite"}})
+    await aclient.apply_manifest(suite, **_PLAIN)
+    await aclient.delete_manifest(suite)
+    with pytest.raises(NotFoundError, match=f"there is no configmap {aclient.namespace}/suite"):
+        await aclient.delete_manifest(suite)
 
 
 def test_refused_credentials_and_a_dead_server_have_their_own_errors(apiserver: PlatformState) -> None:

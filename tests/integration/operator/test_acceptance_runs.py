@@ -104,10 +104,11 @@ async def test_the_annotation_requested_at_starts_one_run_each_time_its_value_ch
         await b.cluster.merge(*key, {"metadata": {"annotations": {"gradatim.dev/requested-at": value}}})
         body = await b.watcher.until(
             key,
-            lambda o: kstatus(o) == "Current" and o["status"]["run"]["name"] not in runs,
+            lambda o: kstatus(o) == "Current" and o["status"]["run"]["name"] not in runs and o["status"]["run"]["done"],
             f"rerun for {value}",
         )
         assert (body["status"]["run"]["trigger"], body["status"]["lastRequested"]) == ("request", value)
+        assert outcomes(body) == [(1, "Succeeded", "")], "Current is also what serves after a refresh that failed"
         runs.append(body["status"]["run"]["name"])
 
     assert Counter(b.instant.started())[f"{runs[1]}-a1"] == 1

@@ -30,6 +30,7 @@ async def test_a_tick_starts_one_run_while_what_serves_goes_on(b: Bench) -> None
 
     bodies = await asyncio.gather(*(b.watcher.until(key, refreshed, "refreshed", 75) for key in keys))
     for key, body in zip(keys, bodies, strict=True):
+        assert body["status"]["run"]["succeeded"]
         await b.change(key, {"spec": {"refresh": None}})
         tick = body["status"]["lastTick"]
         assert tick > body["metadata"]["creationTimestamp"]

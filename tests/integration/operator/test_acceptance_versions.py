@@ -111,6 +111,14 @@ async def test_a_pin_switches_back_and_forth_without_a_build(b: Bench) -> None:
     assert (body["status"]["run"]["name"], b.instant.started()) == (run, started)
 
 
+async def test_of_a_run_that_another_has_replaced_nothing_is_left_in_the_store(b: Bench) -> None:
+    ns = await b.namespace()
+    key = await _two_versions(b, ns)
+    body = await b.cluster.get(*key)
+    folder = b.store / ns / "ragindex" / "one" / body["metadata"]["uid"]
+    assert [path.name for path in folder.iterdir()] == [body["status"]["run"]["name"]]
+
+
 async def test_a_pin_that_is_not_kept_is_stalled_and_the_served_version_stays(b: Bench) -> None:
     ns = await b.namespace()
     key = await _two_versions(b, ns)
@@ -214,12 +222,41 @@ async def test_an_alias_that_somebody_moved_or_removed_is_put_back(b: Bench) -> 
     await served(b, key, "v2")
 
 
-async def test_a_collection_that_the_store_lost_is_built_again(b: Bench) -> None:
+@pytest.mark.parametrize("label", [None, "v1"], ids=["the newest", "a pinned one"])
+async def test_a_version_that_the_store_lost_is_loaded_from_its_artifact_whatever_the_source_holds_by_now(
+    b: Bench, label: str | None
+) -> None:
     ns = await b.namespace()
     key = await _two_versions(b, ns)
-    body = await b.cluster.get(*key)
-    active = body["status"]["active"]["collection"]
-    assert await b.vectors_call("DELETE", f"/v1/schema/{active}") < 300
-    body = await b.run_until(key, lambda r: r["trigger"] == "restore" and r["succeeded"], "restored")
-    await served(b, key, "v2")
-    assert active in await b.collections(body)
+    if label is not None:
+        versions = {v["label"]: v["digest"] for v in (await b.cluster.get(*key))["status"]["history"]}
+        await b.change(key, {"spec": {"versions": {"pin": {"digest": versions[label]}}}})
+        await served(b, key, label)
+    before = (await b.cluster.get(*key))["status"]
+    b.instant.script(f"{ns}.one", collectionObjects=1, content="3", metrics=measured(0.1))
+    assert await b.vectors_call("DELETE", f"/v1/schema/{before['active']['collection']}") < 300
+    await b.run_until(key, lambda r: r["trigger"] == "restore" and r["succeeded"], "restored")
+    body = await served(b, key, before["active"]["label"])
+    assert before["active"]["collection"] in await b.collections(body)
+    assert [body["status"][name] for name in ("active", "history", "versionsBuilt", "lastChecked")] == [
+        before[name] for name in ("active", "history", "versionsBuilt", "lastChecked")
+    ]
+    assert truth(body, "Current") == truth({"status": before}, "Current")
+
+
+async def test_a_version_is_loaded_again_by_the_operator_that_comes_after_the_one_that_began(b: Bench) -> None:
+    ns = await b.namespace()
+    key = await _two_versions(b, ns)
+    before = (await b.cluster.get(*key))["status"]
+    b.instant.script(f"{ns}.one", collectionObjects=1, content="3", afterSeconds=None)
+    assert await b.vectors_call("DELETE", f"/v1/schema/{before['active']['collection']}") < 300
+    body = await b.run_until(key, lambda r: r["trigger"] == "restore" and not r.get("done"), "begun")
+    name = body["status"]["run"]["name"]
+    await b.run_until(key, lambda r: r["attempts"][-1]["outcome"] == "Running", "running")
+    (running,) = [o for o in b.operators if o.process is not None and o.process.returncode is None]
+    await running.kill()
+    b.instant.finish(f"{name}-a1")
+    await running.start()
+    body = await served(b, key, "v2")
+    assert (body["status"]["run"]["name"], b.instant.started(name)) == (name, [f"{name}-a1"])
+    assert body["status"]["history"] == before["history"]

@@ -14,9 +14,10 @@ import aiohttp
 import psutil
 import pytest
 from tests.support.platform import RayHead
+from tests.support.raynodes import kill_all_of
 
 from gradatim.api.reasons import Reason
-from gradatim.api.run import RunConfig, RunObject, StoreConfig, attempt_name
+from gradatim.api.run import STORE_FULL_STATUS, RunConfig, RunObject, StoreConfig, attempt_name
 from gradatim.operator.errors import DependencyError, TryLater, WillNeverWork
 from gradatim.operator.runtimes import raycluster
 from gradatim.operator.runtimes.base import Launch, Phase
@@ -129,6 +130,18 @@ async def test_stopping_ends_every_process_of_an_attempt(ray: RayCluster, monkey
     await deleted(ray, launch.name)
 
 
+async def test_how_a_process_ended_that_could_write_no_result_is_told(
+    ray: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(raycluster.ENTRYPOINTS, "validate", f"python -c 'raise SystemExit({STORE_FULL_STATUS})'")
+    launch = attempt()
+    await submitted(ray, launch)
+    assert await reaches(ray, launch.name, lambda phase: phase.terminal) is Phase.FAILED
+    seen = await ray.observe(launch.name)
+    assert seen.message == f"Job entrypoint command failed with exit code {STORE_FULL_STATUS}"
+    await deleted(ray, launch.name)
+
+
 async def test_a_config_near_the_limit_reaches_the_process(ray: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         raycluster.ENTRYPOINTS,
@@ -167,10 +180,7 @@ async def test_a_head_that_was_restarted_has_forgotten_its_submissions(tmp_path:
             launch = attempt()
             await submitted(runtime, launch)
             assert (await runtime.observe(launch.name)).phase is not Phase.ABSENT
-            main = psutil.Process(state.components[Component.RAY].pid)
-            for process in [*main.children(recursive=True), main]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            kill_all_of(state.components[Component.RAY].pid)
             await until(lambda: _refused(session, head.address))
             with pytest.raises(DependencyError):
                 await runtime.observe(launch.name)

@@ -168,13 +168,49 @@ def test_an_up_killed_half_way_is_cleaned_or_continued(tmp_path: Path, moment: s
             seen = any(moment in line for line in process.stdout)
             process.kill()
         assert seen
+        left = half_made(folder)
         if then == "up":
             state = up(UpOptions(folder, API_SERVER))
             assert {s.state for s in status(folder) if s.component in API_SERVER} == {"running"}
             with kube(state) as client:
                 assert client.get("/apis/gradatim.dev/v1alpha1/ragindices").is_success
             assert len(processes.marked(folder)) == 3
+            assert not [path for path in left if path.exists()]
     assert processes.marked(folder) == []
+    assert not folder.exists()
+
+
+def half_made(folder: Path) -> list[Path]:
+    """Leave what an up leaves that is killed while it writes keys and kubeconfigs."""
+    keys = folder / ".pki-x0y_z1ab"
+    keys.mkdir(mode=0o700, parents=True)
+    (keys / "ca.key").write_text("private")
+    files = [folder / ".kubeconfig.123.0123abcd", folder / ".state.json.123.0123abcd"]
+    for file in files:
+        file.write_text("private")
+    return [keys, *files]
+
+
+@pytest.mark.parametrize("then", ["down", "up"])
+def test_a_folder_in_which_an_up_was_killed_at_once_is_cleaned_or_used(tmp_path: Path, then: str) -> None:
+    """Earlier releases left nothing but this after `down --purge`, and refused the folder from then on."""
+    folder = tmp_path / "state"
+    left = half_made(folder)
+    with owned(folder):
+        if then == "up":
+            up(UpOptions(folder, frozenset({Component.ETCD})))
+            assert not [path for path in left if path.exists()]
+    assert not folder.exists()
+
+
+def test_down_leaves_the_files_of_others_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with private_platform(folder, frozenset({Component.ETCD})):
+        others = [folder / "notes.txt", folder / ".pki-notes", folder / ".notes.txt.123.0123abcd"]
+        for file in others:
+            file.write_text("mine")
+        (folder / "client.json").write_text("{}")
+    assert sorted(folder.iterdir()) == sorted(others)
 
 
 def test_two_ups_at_the_same_time_give_one_platform(tmp_path: Path) -> None:

@@ -77,7 +77,8 @@ class Bench:
 
     def config(
         self, *, previous: RunResult | None = None, run: str | None = None, attempt_number: int = 1, force: bool = False,
-        server: WeaviateServer | None = None, adopt_from: str | None = None, **changes: Any,
+        server: WeaviateServer | None = None, adopt_from: str | None = None, restore: RunResult | None = None,
+        **changes: Any,
     ) -> RunConfig:  # fmt: skip
         """Return a sealed config; `changes` replace members of the spec."""
         secrets = self.root / "secrets" / "weaviate"
@@ -99,7 +100,11 @@ class Bench:
             attempt=attempt_number,
             index=RAGIndexSpec.model_validate({**base, **self.spec, **changes}),
             index_inputs=IndexInputs(
-                collection_prefix=self.prefix, previous=previous_of(previous), adopt_from=adopt_from, force=force
+                collection_prefix=self.prefix,
+                previous=previous_of(previous),
+                adopt_from=adopt_from,
+                force=force,
+                restore=previous_of(restore),
             ),
             store=StoreConfig(root=f"file://{self.root}/store/"),
             vector_store=VectorStoreConfig(

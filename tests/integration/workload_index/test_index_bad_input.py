@@ -14,7 +14,7 @@ import pytest
 from tests.integration.workload_index.support import Bench, reasons, write_corpus
 
 from gradatim.api.reasons import Reason
-from gradatim.api.run import RunResult
+from gradatim.api.run import STORE_FULL_STATUS, RunResult
 from gradatim.workloads.index.artifact import REJECTED_FILE, Artifact
 from gradatim.workloads.index.reading import ParquetRows
 
@@ -53,7 +53,7 @@ def test_documents_of_every_bad_kind_are_named_with_reason_and_the_rest_is_index
     assert all(row["source"] == "docs" and row["message"] for row in rows)
 
 
-def _limited(bench: Bench, limit: int) -> tuple[int, RunResult]:
+def _limited(bench: Bench, limit: int) -> subprocess.CompletedProcess[str]:
     """Run an attempt that may write no file of more than `limit` bytes, as on a disk that is full."""
     config = bench.config(run="full")
     file = bench.root / "full.json"
@@ -68,14 +68,16 @@ def _limited(bench: Bench, limit: int) -> tuple[int, RunResult]:
         "gradatim.workloads",
         "index",
     ]
-    done = subprocess.run([*argv, "--config", str(file)], env=os.environ, capture_output=True, timeout=200, check=False)
-    written = bench.store.read(f"{config.attempt_path}/result.json")
-    return done.returncode, RunResult.model_validate_json(written)
+    return subprocess.run(
+        [*argv, "--config", str(file)], env=os.environ, capture_output=True, text=True, timeout=200, check=False
+    )
 
 
 def test_a_full_disk_is_said_leaves_no_version_and_the_next_attempt_ends_well(bench: Bench) -> None:
     write_corpus(bench.corpus, count=120)
-    status, failed = _limited(bench, 102_400)
+    status = _limited(bench, 102_400).returncode
+    written = bench.store.read(f"{bench.config(run='full').attempt_path}/result.json")
+    failed = RunResult.model_validate_json(written)
     assert (status, failed.failure, failed.reason) == (1, "Dependency", Reason.STORE_UNREACHABLE.value), failed.message
     assert failed.message.startswith("disk full: ")
     assert "free space in the artifact store or on the node" in failed.message
@@ -86,6 +88,14 @@ def test_a_full_disk_is_said_leaves_no_version_and_the_next_attempt_ends_well(be
     again = bench.built(config=bench.config(run="full", attempt_number=2))
     assert again.index is not None
     assert bench.collections() == [again.index.collection]
+
+
+def test_a_disk_that_does_not_even_take_the_result_is_said_by_the_end_of_the_process(bench: Bench) -> None:
+    done = _limited(bench, 0)
+    assert done.returncode == STORE_FULL_STATUS, done.stderr
+    last = done.stderr.strip().rsplit("\n", 1)[-1]
+    assert last.endswith(f"the disk of the artifact store {bench.store.root} is full: free space there")
+    assert not bench.store.exists(f"{bench.config(run='full').attempt_path}/result.json")
 
 
 @pytest.mark.parametrize("part", ["endpoint", "grpc_endpoint"])

@@ -39,7 +39,7 @@ def test_a_build_loads_every_chunk_and_an_unchanged_one_does_nothing(bench: Benc
     assert ParquetRows(bench.store, artifact.file(CHUNKS_FILE)).rows == first.index.chunks
     assert ParquetRows(bench.store, artifact.file(DOCUMENTS_FILE)).rows == 8
     assert ParquetRows(bench.store, artifact.file(REJECTED_FILE)).rows == 0
-    assert not bench.store.list(f"{bench.config(run='handbook-1').run_path}/checkpoints")
+    assert not bench.store.list(f"{bench.config(run='handbook-1').object_path}/checkpoints")
 
     second = bench.run(previous=first)
     assert second.outcome == "Unchanged"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.workload_index.support import TOPICS, Bench
+from tests.integration.workload_index.support import TOPICS, Bench, passage
 
 from gradatim.api.reasons import Reason
 from gradatim.rag.retrieve.retriever import Query, Retriever
@@ -99,6 +99,38 @@ def test_a_question_that_cannot_be_judged_fails_the_run_by_name(
     result = bench.run(**questions_file(bench, **changes))
     assert (result.failure, result.reason) == ("Data", Reason.EVALUATION_FAILED.value)
     assert message in result.message
+
+
+TENANTS = {"schema": {"metadata": [{"name": "customer"}]}, "tenancy": {"enabled": True, "field": "customer"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"tenant": "nobody"}, "no document of the index belongs to tenant 'nobody'", id="an unknown tenant"),
+        pytest.param({"tenant": None}, "names no tenant, but this index keeps tenants apart by customer", id="no tenant"),
+        pytest.param({"gold": [{"document": "x.md", "quote": "x"}]}, "gold document 'x.md' is not in the index", id="no document"),
+    ],
+)  # fmt: skip
+def test_a_question_that_cannot_be_asked_is_found_before_an_update_in_place(
+    bench: Bench, changes: dict[str, Any], message: str
+) -> None:
+    sources = [{"name": "docs", "source": {"path": f"file://{bench.corpus}"}, "metadata": {"customer": "acme"}}]
+    first = bench.built(sources=sources, **TENANTS)
+    assert first.index is not None
+    (bench.corpus / "added.md").write_text(passage("volcano", 5))
+    spec = questions_file(bench, **({"tenant": "acme"} | changes))
+    spec |= {"refresh": {"strategy": "inPlace"}, "versions": {"keep": 1}, "sources": sources, **TENANTS}
+    file = bench.root / "questions.jsonl"
+    rows = [json.loads(line) | {"tenant": "acme"} for line in file.read_text().splitlines()[1:]]
+    file.write_text("\n".join([file.read_text().splitlines()[0], *map(json.dumps, rows)]))
+    result = bench.run(previous=first, **spec)
+    assert (result.failure, result.reason) == ("Data", Reason.EVALUATION_FAILED.value)
+    assert "questions.jsonl:1: question q0" in result.message
+    assert message in result.message
+    with Retriever.open(bench.address, first.index.collection, ModelShelf(bench.root / "models").models()) as retriever:
+        assert retriever.manifest.digest == first.index.digest
+        assert all(hit.citation.file != "added.md" for hit in retriever.query("volcano", 9, tenant="acme"))
 
 
 def train_reranker(folder: Path) -> None:

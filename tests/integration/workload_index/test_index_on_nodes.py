@@ -272,7 +272,7 @@ async def test_what_is_lost_while_embedding_costs_its_blocks_and_nothing_else(
 
 
 def _blocks(attempt: Attempt) -> list[str]:
-    return [path for path in attempt.store.list(f"{attempt.config.run_path}/checkpoints") if "/vectors-" in path]
+    return [path for path in attempt.store.list(f"{attempt.config.object_path}/checkpoints") if "/vectors-" in path]
 
 
 def _true(attempt: Attempt) -> None:

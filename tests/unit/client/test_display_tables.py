@@ -43,6 +43,30 @@ def test_cells_follow_the_printer_columns_with_conditions_by_type() -> None:
     ]  # fmt: skip
 
 
+A, B = ("sha256:" + letter * 64 for letter in "ab")
+VERSIONS: dict[str, tuple[str | None, str | None, list[str]]] = {
+    "no version yet": (None, None, ["", ""]),
+    "pinned before there is one": (A, None, ["", "a" * 10]),
+    "not pinned": (None, A, ["v3", ""]),
+    "the version that serves is pinned": (A, A, ["v3 (pinned)", "a" * 10]),
+    "another one is pinned than serves": (B, A, ["v3", "b" * 10]),
+}
+
+
+@pytest.mark.parametrize(("pin", "active", "cells"), VERSIONS.values(), ids=VERSIONS.keys())
+def test_a_pin_shows_behind_the_version_that_serves_for_it(
+    pin: str | None, active: str | None, cells: list[str]
+) -> None:
+    kind = kind_of("ragindex")
+    body = {
+        "metadata": {"name": "docs"},
+        "spec": {"versions": {"pin": {"digest": pin}} if pin else {}},
+        "status": {"active": {"label": "v3", "digest": active}} if active else {},
+    }
+    shown = dict(zip(columns_of(kind, wide=True), cells_of(kind, body, now=NOW, wide=True), strict=True))
+    assert [shown["Version"], shown["Pin"]] == cells
+
+
 @pytest.mark.parametrize(
     ("timestamp", "text"),
     [

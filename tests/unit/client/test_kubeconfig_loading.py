@@ -180,8 +180,32 @@ def test_the_cluster_is_looked_for_in_a_fixed_order(tmp_path: Path, monkeypatch:
     tokens.append(find_connection().identity.token)
     monkeypatch.setenv("KUBECONFIG", str(written(tmp_path / "env", "env")))
     tokens.append(find_connection().identity.token)
-    tokens.append(find_connection(written(tmp_path / "explicit", "explicit")).identity.token)
-    assert tokens == ["home", "platform", "env", "explicit"]
+    tokens.append(find_connection(state=state).identity.token)
+    explicit = written(tmp_path / "explicit", "explicit")
+    tokens += [find_connection(explicit).identity.token, find_connection(explicit, state=state).identity.token]
+    assert tokens == ["home", "platform", "env", "platform", "explicit", "explicit"]
+
+
+@pytest.mark.parametrize("content", [None, {}, {"kubeconfig": "absent"}], ids=["no file", "no platform", "no keys"])
+def test_a_folder_that_was_named_is_the_cluster_or_there_is_none(
+    content: dict[str, str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(write(tmp_path / "env", config({"token": "env"}))))
+    if content is not None:
+        (tmp_path / "client.json").write_text(json.dumps(content))
+    with pytest.raises(NotConfiguredError, match=f"there is no local platform in {tmp_path}") as error:
+        find_connection(state=tmp_path)
+    assert f"gradatim up --state {tmp_path}" in error.value.hint
+
+
+def test_a_context_is_one_of_the_platform_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every local platform calls its context the same, so another platform's kubeconfig would have it too."""
+    monkeypatch.setenv("KUBECONFIG", str(write(tmp_path / "env", config({"token": "env"}))))
+    write(tmp_path / "kubeconfig", config({"token": "platform"}))
+    (tmp_path / "client.json").write_text(json.dumps({"kubeconfig": "kubeconfig"}))
+    assert find_connection(context="c", state=tmp_path).identity.token == "platform"
+    with pytest.raises(NotConfiguredError, match="there is no context called prod"):
+        find_connection(context="prod", state=tmp_path)
 
 
 def test_a_pod_uses_its_service_account(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from gradatim.api.ragindex import IndexVersion, RAGIndexStatus
 from gradatim.api.run import DatasetOutput, IndexOutput, RunConfig, RunResult, Stamp, VectorStoreConfig, config_digest
 from gradatim.api.runstatus import NamedMetric, Progress
 from gradatim.client import local
 from gradatim.client.errors import ConflictError, InvalidError, ManifestError, UnsupportedError
 from gradatim.client.local import LocalBackend, LocalOutcome, failure_of
 from gradatim.client.localstate import LocalState
+from gradatim.client.localstatus import forgotten
 from gradatim.client.vectorstore import VectorAccess
 
 ACCESS = VectorAccess(VectorStoreConfig(endpoint="http://w:8080", grpc_endpoint="http://w:50051"))
@@ -116,7 +118,7 @@ def test_datasets_run_before_what_reads_them_and_are_resolved_between_the_files(
     assert seen[0] == ("dataset/base", 50)
     config = workload.configs[2]
     assert [(d.name, d.uri) for d in config.datasets] == [("base", "file:///s/d/")]
-    assert config.store.root == f"{(tmp_path / 'state' / 'artifacts' / 'default').as_uri()}/"
+    assert config.store.root == f"file://{tmp_path}/state/artifacts/default/"
     assert config.vector_store == ACCESS.config
     assert (config.object.namespace, config.object.generation, config.attempt) == ("default", 1, 1)
 
@@ -135,6 +137,16 @@ def test_every_run_has_its_own_name_and_knows_what_came_before(go: Go) -> None:
     assert second.index_inputs.previous is not None
     assert second.index_inputs.previous.digest == "sha256:" + "a" * 64
     assert workload.configs[2].previous_dataset_digest == "sha256:" + "a" * 64
+
+
+def test_a_run_after_a_removal_is_a_first_one_with_a_name_of_its_own(go: Go, tmp_path: Path) -> None:
+    workload = Workload()
+    go(workload, dataset("base"))
+    assert LocalBackend(tmp_path / "state").delete(tmp_path / "m.yaml")[0].deleted
+    go(workload, dataset("base"))
+    first, second = workload.configs
+    assert first.object == second.object
+    assert (first.run != second.run, second.previous_dataset_digest) == (True, None)
 
 
 def test_force_builds_although_nothing_changed(go: Go) -> None:
@@ -179,6 +191,40 @@ def test_versions_beyond_keep_lose_their_collections_but_the_active_one_never(go
     done = go(Workload("c", 0.1), dataset("base"), GATED)[1]
     assert not done.ok
     assert [name[-1] for name in dropped] == ["a"]
+
+
+def version(content: str, *, dropped: bool = False) -> IndexVersion:
+    digest = "sha256:" + content * 64
+    return IndexVersion(
+        digest=digest,
+        label="v1",
+        collection=f"G{content}",
+        uri="file:///s/i/",
+        resolved_digest=digest,
+        encoder_digest=digest,
+        documents=1,
+        chunks=2,
+        created="2026-01-01T00:00:00Z",
+        run="run",
+        passed=True,
+        collection_dropped=dropped,
+    )
+
+
+def test_what_falls_out_of_the_history_is_dropped_unless_it_serves() -> None:
+    a, b, c, d = version("a"), version("b", dropped=True), version("c"), version("d")
+    old = RAGIndexStatus(active=a, history=[c, b])
+    assert forgotten(None, old) == []
+    assert forgotten(old, RAGIndexStatus(active=a, history=[c, b])) == []
+    assert forgotten(old, RAGIndexStatus(active=a, history=[d])) == [c]
+    assert forgotten(old, RAGIndexStatus(active=d, history=[d, c])) == [a]
+
+
+def test_a_folder_with_a_space_holds_its_artifacts_itself(tmp_path: Path) -> None:
+    workload = Workload()
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(dataset("base")))
+    list(LocalBackend(tmp_path / "my state", ACCESS, tmp_path / "none", workload).run(tmp_path / "m.yaml"))
+    assert workload.configs[0].store.root == f"file://{tmp_path}/my state/artifacts/default/"
 
 
 def test_a_failed_run_stops_the_rest_and_leaves_the_active_snapshot(go: Go) -> None:

@@ -146,8 +146,11 @@ def test_a_kind_that_runs_nothing_has_no_log(tmp_path: Path) -> None:
         Server(PROFILE, {}).run(log.next())
 
 
-def test_the_token_comes_from_the_variable_before_the_local_platform(tmp_path: Path) -> None:
+def test_the_token_comes_from_the_variable_before_a_local_platform_that_nobody_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = tmp_path / "state"
+    monkeypatch.setenv("GRADATIM_STATE", str(state))
     state.mkdir()
     own, other = "http://127.0.0.1:8265", "http://ray:8265"
     assert find_token(own, state, {}) is None
@@ -155,10 +158,11 @@ def test_the_token_comes_from_the_variable_before_the_local_platform(tmp_path: P
     (state / "client.json").write_text(json.dumps({"ray_token_file": "token", "ray": own}))
     (tmp_path / "mine").write_text("mine")
     assert find_token(f"{own}/", state, {}) == "platform"
-    for address in (own, other):
-        assert find_token(address, state, {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "mine")}) == "mine"
+    mine = {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "mine")}
+    assert [find_token(address, None, mine) for address in (own, other)] == ["mine", "mine"]
+    assert [find_token(address, state, mine) for address in (own, other)] == ["platform", "mine"]
     with pytest.raises(NotConfiguredError, match="cannot be read"):
-        find_token(own, state, {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "absent")})
+        find_token(own, None, {"GRADATIM_RAY_TOKEN_FILE": str(tmp_path / "absent")})
     (state / "client.json").write_text("{")
     with pytest.raises(NotConfiguredError, match=r"client\.json cannot be read"):
         find_token(own, state, {})

@@ -78,7 +78,7 @@ CASES: dict[str, tuple[tuple[str, str], bool, str | None]] = {
     "another Weaviate gets no key": ((FAR, FAR_GRPC), False, None),
     "one whose gRPC leads elsewhere gets none": ((OWN, FAR_GRPC), False, None),
     "the variable names the key of another one": ((FAR, FAR_GRPC), True, "mine"),
-    "the variable comes before the platform": ((OWN, OWN_GRPC), True, "mine"),
+    "a platform that was named comes before the variable": ((OWN, OWN_GRPC), True, "platform"),
 }
 
 
@@ -101,6 +101,17 @@ def test_a_key_goes_where_it_belongs(
     LocalState(folder).write(known, "default", "i")
     open_local_search(folder, "i", namespace=None, state=state)
     assert opened == [(*addresses, key)] * 2
+
+
+def test_the_variable_comes_before_a_platform_that_nobody_named(
+    state: Path, opened: list[tuple[str, str, str | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADATIM_STATE", str(state))
+    open_search(index(OWN, OWN_GRPC))
+    (state / "mine").write_text("mine")
+    monkeypatch.setenv(KEY_ENV, str(state / "mine"))
+    open_search(index(OWN, OWN_GRPC))
+    assert [key for _, _, key in opened] == ["platform", "mine"]
 
 
 def test_an_address_given_by_hand_gets_the_platform_s_key_only_if_it_is_the_platform_s(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from tests.support.gitops_life import RunLife
 from tests.support.gitops_rows import ROWS, Row
 
 LETTERS = {"True": "T", "False": "F", "Unknown": "U"}
@@ -17,8 +18,17 @@ def test_conditions_of(row: Row) -> None:
 
 
 def test_every_kind_has_its_rows_and_no_row_comes_twice() -> None:
-    assert Counter(row.kind for row in ROWS) == {"Dataset": 27, "RAGIndex": 31, "ComputeProfile": 7}
+    assert Counter(row.kind for row in ROWS) == {"Dataset": 27, "RAGIndex": 32, "ComputeProfile": 7}
     assert max(Counter(row.id for row in ROWS).values()) == 1
+
+
+@pytest.mark.parametrize("kind", ["Dataset", "RAGIndex"])
+def test_an_object_is_called_resumed_only_after_it_was_suspended(kind: str) -> None:
+    life, found = RunLife(kind).serving(), []
+    for suspend in (False, True, False, False):
+        life.changed(suspend=suspend).passed()
+        found += [c["reason"] for c in life.body["status"]["conditions"] if c["type"] == "Suspended"]
+    assert found == ["NotSuspended", "Suspended", "Resumed", "Resumed"]
 
 
 def test_the_refresh_of_what_never_succeeded_is_told_as_the_generation() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradatim.api.reasons import Reason
-from gradatim.api.run import ProgressDocument, RunResult, Stamp
+from gradatim.api.run import STORE_FULL_STATUS, ProgressDocument, RunResult, Stamp
 from gradatim.api.runstatus import Attempt, Failure, Outcome, Progress, RunStatus
 from gradatim.operator.clock import rfc3339
 from gradatim.operator.runs import attempts
@@ -202,6 +202,19 @@ JUDGED: list[tuple[str, Attempt, Evidence, bool, dict[str, Any]]] = [
             "failure": Failure.OUT_OF_MEMORY,
             "reason": "OutOfMemory",
             "message": "its process ended without a result. worker killed: OOM",
+            "finished_at": ago(0),
+        },
+    ),
+    (
+        "a process that could not write its result into a full store says so by its exit code",
+        RUNNING,
+        seen(Phase.FAILED, 30, message=f"Job entrypoint command failed with exit code {STORE_FULL_STATUS}"),
+        False,
+        {
+            "outcome": Outcome.FAILED,
+            "failure": Failure.DEPENDENCY,
+            "reason": "StoreUnreachable",
+            "message": "the disk of the artifact store is full, so that it could not even write its result: free space there",
             "finished_at": ago(0),
         },
     ),

@@ -46,7 +46,7 @@ def told(found: list[Verdict]) -> dict[str, str]:
     return {v.type.value: f"{'Unknown' if v.status is None else v.status}/{v.reason.value}" for v in found}
 
 
-CALM = {"Reconciling": "False/Succeeded", "Stalled": "False/Succeeded", "Suspended": "False/Resumed"}
+CALM = {"Reconciling": "False/Succeeded", "Stalled": "False/Succeeded", "Suspended": "False/NotSuspended"}
 OK = {"Ready": "True/Succeeded"}
 NARROW = Block(Reason.CONCURRENCY_LIMIT, "full")
 ABSENT = Block(Reason.PROFILE_NOT_ALLOWED, "not for you", stalled=True)
@@ -153,9 +153,37 @@ ROWS: list[tuple[str, Facts, dict[str, str]]] = [
 
 @pytest.mark.parametrize(("given", "expected"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
 def test_the_conditions_of(given: Facts, expected: dict[str, str]) -> None:
-    found = told(jobstatus.common(given))
+    found = told(jobstatus.common(given, []))
     assert found == expected
     assert not (found["Reconciling"].startswith("True") and found["Stalled"].startswith("True"))
+
+
+PASSES: list[tuple[str, list[bool], Condition | None, list[str]]] = [
+    ("never suspended", [False, False], None, ["False/NotSuspended", "False/NotSuspended"]),
+    (
+        "suspended and resumed",
+        [False, True, False, False],
+        None,
+        ["False/NotSuspended", "True/Suspended", "False/Resumed", "False/Resumed"],
+    ),
+    ("suspended from the start", [True, False], None, ["True/Suspended", "False/Resumed"]),
+    (
+        "called resumed by an earlier release, which an upgrade does not rewrite",
+        [False, False],
+        Condition(type="Suspended", status="False", reason="Resumed", last_transition_time="2026-01-01T00:00:00Z"),
+        ["False/Resumed", "False/Resumed"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("passes", "first", "expected"), [r[1:] for r in PASSES], ids=[r[0] for r in PASSES])
+def test_suspended_of_an_object(passes: list[bool], first: Condition | None, expected: list[str]) -> None:
+    known, found = [] if first is None else [first], []
+    for suspended in passes:
+        verdicts = jobstatus.common(facts(run(), suspended=suspended), known)
+        known = merged(known, verdicts, generation=1, now="2026-03-01T00:00:00Z")
+        found.append(told(verdicts)["Suspended"])
+    assert found == expected
 
 
 STATES: list[tuple[str, Facts, bool, State]] = [
@@ -177,7 +205,7 @@ STATES: list[tuple[str, Facts, bool, State]] = [
 
 @pytest.mark.parametrize(("given", "degraded", "expected"), [r[1:] for r in STATES], ids=[r[0] for r in STATES])
 def test_the_flat_state_while(given: Facts, degraded: bool, expected: State) -> None:
-    assert jobstatus.state(jobstatus.common(given), given.decision.step.run, degraded=degraded) is expected
+    assert jobstatus.state(jobstatus.common(given, []), given.decision.step.run, degraded=degraded) is expected
 
 
 def progress(percent: int, stage: str = "Load") -> Progress:
@@ -283,7 +311,7 @@ TOLD: list[tuple[str, list[Condition], list[Condition], list[str]]] = [
     ("what nobody asked for is not", [], [condition("DataValid", "True", "NotRequested")], []),
     ("conditions of progress are not", [], [condition("Reconciling", "True")], []),
     ("being suspended is", [], [condition("Suspended", "True")], ["Suspended"]),
-    ("not being suspended is not, at first", [], [condition("Suspended", "False", "Resumed")], []),
+    ("not being suspended is not, at first", [], [condition("Suspended", "False", "NotSuspended")], []),
     ("being resumed is", [condition("Suspended", "True")], [condition("Suspended", "False", "Resumed")], ["Suspended"]),
 ]
 
@@ -304,5 +332,6 @@ def test_the_same_event_has_the_same_name_and_bad_news_is_a_warning() -> None:
         "bad": bad["type"],
         "good": body_of(about, condition("Ready", "True"), now)["type"],
         "waiting": body_of(about, condition("Ready", "False", "ConcurrencyLimit"), now)["type"],
+        "pinned": body_of(about, condition("Current", "False", "Pinned"), now)["type"],
     }
-    assert kinds == {"bad": "Warning", "good": "Normal", "waiting": "Normal"}
+    assert kinds == {"bad": "Warning", "good": "Normal", "waiting": "Normal", "pinned": "Normal"}

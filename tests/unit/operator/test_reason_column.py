@@ -17,6 +17,7 @@ WORDS = {
     "gate failed for this generation, old one serving": "GateFailed",
     "gate failed again in a refresh": "GateFailed",
     "gate failed in a scheduled refresh": "GateFailed",
+    "a pin holds back a newer spec": "Pinned",
     "suspended before the first Run": "Suspended",
     "waiting for a slot": "ConcurrencyLimit",
     "waiting in a queue": "Queued",

@@ -205,6 +205,12 @@ class Broken:
         pytest.param(OSError(5, "Input/output error"), Reason.STORE_UNREACHABLE, "cannot be used", id="a broken disk"),
         pytest.param(OSError(116, "Stale file handle"), Reason.STORE_UNREACHABLE, "cannot be used", id="a stale mount"),
         pytest.param(
+            OSError(28, "No space left on device"), Reason.STORE_UNREACHABLE, "is full: free space", id="a full disk"
+        ),
+        pytest.param(
+            OSError(122, "Disk quota exceeded"), Reason.STORE_UNREACHABLE, "is full: free space", id="a full quota"
+        ),
+        pytest.param(
             PermissionError(13, "denied"), Reason.STORE_NOT_READABLE, "check the permissions", id="no permission"
         ),
         pytest.param(

@@ -166,3 +166,30 @@ def test_a_progress_document_of_this_attempt_is_read_as_written() -> None:
 )
 def test_other_progress_is_no_sign_of_life(data: bytes) -> None:
     assert parse_progress(data, Stamp.of(config())) is None
+
+
+RESTORED = {
+    "digest": "sha256:" + "5" * 64,
+    "uri": ROOT + "ragindex/manuals/u-1/v",
+    "collection": "G0123456789_0000000000",
+}
+
+
+@pytest.mark.parametrize(
+    ("digest", "collection", "taken"),
+    [
+        pytest.param("5", "G0123456789_0000000000", True, id="the one that is loaded again, whatever it is called"),
+        pytest.param("6", "G0123456789_0000000000", False, id="another version in its collection"),
+        pytest.param("6", "G0123456789_6666666666", True, id="one that had to be built"),
+    ],
+)
+def test_the_collection_of_a_version_that_is_loaded_again(digest: str, collection: str, taken: bool) -> None:
+    inputs = IndexInputs.model_validate({"collectionPrefix": "G0123456789_", "restore": RESTORED})
+    given = config().model_copy(update={"index_inputs": inputs})
+    data = document()
+    data["index"] |= {"digest": "sha256:" + digest * 64, "collection": collection}
+    if taken:
+        assert parse_result(json.dumps(data).encode(), given).index is not None
+    else:
+        with pytest.raises(ResultRejected, match=r"index\.collection"):
+            parse_result(json.dumps(data).encode(), given)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gradatim.api.run import StopRequest
-from gradatim.api.runstatus import Attempt, Outcome, RunStatus, StoreIdentity
+from gradatim.api.run import ProgressDocument, Stamp, StopRequest
+from gradatim.api.runstatus import Attempt, Outcome, Progress, RunStatus, StoreIdentity
 from gradatim.operator.applying import discard
 from gradatim.operator.controls import KEPT_STOPS, forget_stopped, request_stop
 from gradatim.operator.kube import Body
@@ -61,23 +61,37 @@ async def replaced(store: ArtifactStore, name: str, *, succeeded: bool = False) 
     return gone
 
 
+def progress(run: str, process: int) -> str:
+    """Return what a process of a Run writes."""
+    stamp = Stamp(uid="u", run=run, attempt=1, config_digest="c")
+    found = ProgressDocument(
+        stamp=stamp, heartbeat="2026-03-01T12:00:00Z", progress=Progress(stage="load"), process=process
+    )
+    return found.model_dump_json(by_alias=True)
+
+
 def stop(name: str) -> str:
     """Return where a Run's stop request lies."""
     return f"_control/{name}/stop.json"
 
 
 @pytest.mark.parametrize(
-    ("asked", "succeeded", "left"),
+    ("asked", "succeeded", "process", "left"),
     [
-        pytest.param(True, False, [stop(NAMES[0]), LIST], id="one that was asked to stop"),
-        pytest.param(False, False, [stop(NAMES[0]), LIST], id="one that failed and was never asked"),
-        pytest.param(True, True, [], id="one that succeeded meanwhile"),
+        pytest.param(True, False, 1, [stop(NAMES[0]), LIST], id="one that was asked to stop"),
+        pytest.param(False, False, 1, [stop(NAMES[0]), LIST], id="one that failed and was never asked"),
+        pytest.param(True, True, 1, [], id="one that succeeded meanwhile"),
+        pytest.param(False, True, 2, [stop(NAMES[0]), LIST], id="one of which a cut-off process may come back"),
+        pytest.param(False, True, None, [stop(NAMES[0]), LIST], id="one of which nothing is known any more"),
     ],
 )
 async def test_what_stays_of_a_replaced_run(
-    store: ArtifactStore, tmp_path: Path, asked: bool, succeeded: bool, left: list[str]
+    store: ArtifactStore, tmp_path: Path, asked: bool, succeeded: bool, process: int | None, left: list[str]
 ) -> None:
-    (tmp_path / "team").mkdir()
+    folder = tmp_path / "team" / "ragindex" / "docs" / "u" / NAMES[0] / "a1"
+    folder.mkdir(parents=True)
+    if process is not None:
+        (folder / "progress.json").write_text(progress(NAMES[0], process))
     if asked:
         await request_stop(store, NAMES[0], "the spec has changed")
     assert await replaced(store, NAMES[0], succeeded=succeeded) == [f"{NAMES[0]}-a1"]

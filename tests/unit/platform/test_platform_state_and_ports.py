@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import stat
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -12,6 +15,7 @@ from gradatim.platform import files, ports, prepare
 from gradatim.platform.components import PORT_NAMES, Component, closure
 from gradatim.platform.dirs import Layout, cache_dir, default_state_dir
 from gradatim.platform.errors import StateError
+from gradatim.platform.node.layout import NodeLayout
 from gradatim.platform.state import PlatformState, Record, StateFile, locked, parse, read
 
 RECORD = Record(12, 3.5, ("/bin/etcd", "--name=x"), "v1", "/log", "boot pid:[1]")
@@ -133,10 +137,44 @@ def test_folders_follow_the_environment(env: dict[str, str], state: str, cache: 
     assert (str(default_state_dir(env)), str(cache_dir(env))) == (state, cache)
 
 
-def test_the_folder_of_someone_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("dear")
-    with pytest.raises(StateError, match="not the state of a platform"):
+FOLDERS: dict[str, tuple[list[str], bool]] = {
+    "an empty folder": ([], True),
+    "a platform's": (["lock", "pki", "data"], True),
+    "a platform's with a file of its user": (["state.json", "notes.txt"], True),
+    "one in which an up was killed at once": ([".pki-x0y_z1ab", ".kubeconfig.123.0123abcd"], True),
+    "a document's": (["thesis.tex"], False),
+    "another project's with folders called as ours": (["data", "logs", "README.md"], False),
+    "another program's with a client.json": (["client.json", "client.json.new"], False),
+    "what only looks half made": ([".pki-notes", ".thesis.tex.123.0123abcd"], False),
+}
+
+
+@pytest.mark.parametrize(("names", "usable"), FOLDERS.values(), ids=FOLDERS.keys())
+def test_the_folder_of_someone_else_is_refused(tmp_path: Path, names: list[str], *, usable: bool) -> None:
+    for name in names:
+        (tmp_path / name).write_text("dear")
+    told = contextlib.nullcontext() if usable else pytest.raises(StateError, match="not the state of a platform")
+    with told:
         prepare.check_folder(Layout.of(tmp_path))
+
+
+@pytest.mark.parametrize("layout", [Layout, NodeLayout], ids=["local", "node"])
+def test_what_was_left_half_made_goes_at_the_next_start(tmp_path: Path, layout: type[Layout]) -> None:
+    of = layout(tmp_path)
+    (tmp_path / ".pki-x0y_z1ab").mkdir()
+    (tmp_path / ".pki-x0y_z1ab" / "ca.key").write_text("private")
+    left = [f".{of.state.name}.1.0123abcd", f".{of.kubeconfig.name}.22.0123abcd"]
+    kept = ["kubeconfig", ".kubeconfig", ".kubeconfig.swp", ".kubeconfig.1.notes", ".pki-notes", ".client.json.swp"]
+    for name in (*left, *kept):
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in of.leftovers()] == sorted([".pki-x0y_z1ab", *left])
+    prepare.folders(of)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == sorted(kept)
+    assert not (tmp_path / ".pki-x0y_z1ab").exists()
+
+
+def test_a_client_json_belongs_to_a_local_platform_only(tmp_path: Path) -> None:
+    assert [(tmp_path / "client.json") in kind(tmp_path).owned() for kind in (Layout, NodeLayout)] == [True, False]
 
 
 def test_secrets_are_private_random_and_kept(tmp_path: Path) -> None:
@@ -151,6 +189,18 @@ def test_secrets_are_private_random_and_kept(tmp_path: Path) -> None:
     assert modes == {0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in layout.root.rglob("*") if path.is_dir()} == {0o700}
     assert not any(secret in repr(path) for path in layout.secrets.rglob("*") for secret in tokens)
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, mode: str) -> IO[bytes]:
+        os.close(descriptor)
+        return Path("/dev/full").open(mode)
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        files.write_atomic(tmp_path / "state.json", b"new")
+    assert error.value.filename == str(tmp_path / "state.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import docx
 import pytest
 
 from gradatim.rag.model import Document, document_id
-from gradatim.rag.parse import CsvMode, ParsedDocument, ParseOptions, TableForm, parse, to_documents
+from gradatim.rag.parse import CsvMode, ParsedDocument, ParseError, ParseOptions, Reason, TableForm, parse, to_documents
 
 from .pdf_files import encrypted, pdf
-
-
-def word_file() -> bytes:
-    document = docx.Document()
-    document.core_properties.title, document.core_properties.author = "Leave policy", "HR"
-    document.sections[0].header.paragraphs[0].text = "Internal"
-    document.add_heading("Leave", 0)
-    document.add_paragraph("Everyone has leave.")
-    document.add_heading("How much", 2)
-    table = document.add_table(2, 3)
-    for index, text in enumerate(["Role", "Days", "Note", "Any", "30", "a|b"]):
-        table.cell(index // 3, index % 3).text = text
-    document.add_paragraph("First", style="List Bullet")
-    document.add_table(1, 2).cell(0, 0).merge(document.tables[1].cell(0, 1)).text = "wide"
-    document.add_paragraph("Last.")
-    out = io.BytesIO()
-    document.save(out)
-    return out.getvalue()
-
+from .word_files import LONG, word_file
 
 WORD_TEXT = (
     "Internal\n\n# Leave\n\nEveryone has leave.\n\n## How much\n\n| Role | Days | Note |\n| --- | --- | --- |\n| Any | 30 | a\\|b |\n\n"
@@ -41,6 +21,9 @@ HTML = """<!doctype html><html><head><title> A  page </title><style>p {}</style>
 <ul><li>first</li><li><p>second</p></li></ul><table><tr><th>k</th><th>v</th></tr><tr><td>a</td><td>1
 2</td></tr></table><pre>if x:
     y()</pre><template>hidden</template></body></html>"""
+MERGED = f"""<table><caption>Prices <b>n</b>ow</caption><tr><th rowspan=2>Region<th colspan=2>2023<th rowspan=3>{LONG}<tr><th>Q1<th>Q2
+<tr><td rowspan=2>EU<td>1<td>2<tr><td>3<td>4<td>5<tr><td colspan=4>All<tr><td>US<td>6</table>"""
+MERGED_TEXT = f"Prices now\n\nRegion\t2023\t2023\t{LONG.strip()}\nRegion\tQ1\tQ2\nEU\t1\t2\nEU\t3\t4\t5\nAll\nUS\t6"
 HTML_TEXT = (
     "# Big news\n\nOne\ntwo & three.\n\nLoose text\n\n- first\n\n- second\n\n"
     "| k | v |\n| --- | --- |\n| a | 1 2 |\n\n```\nif x:\n    y()\n```"
@@ -107,6 +90,24 @@ x""", ParseOptions(), ParsedDocument("x", {"t": "\U0001f600 \ufffd", "k\ufffd": 
     "a file without a known extension by option": (
         "NOTES", b"x", ParseOptions(format="text"), ParsedDocument("x", {"encoding": "utf-8"}),
     ),
+    "html with merged cells: a label stands in every place it spans, a heading across the table once, long text once": (
+        "a.html", MERGED.encode(), ParseOptions(tables=TableForm.TEXT), ParsedDocument(MERGED_TEXT),
+    ),
+    "html whose spans are no numbers, too large or across groups of rows": (
+        "a.html", b"<table><thead><tr><th rowspan=9>a<th colspan=x>b</thead><tr><td rowspan=0>c<td rowspan=' +1 '>d<tr><td>e<tr><td>f</table>",
+        ParseOptions(tables=TableForm.TEXT), ParsedDocument("a\tb\nc\td\nc\te\nc\tf"),
+    ),
+    "html cells: no space within a word, one at ends of lines and blocks": (
+        "a.html", b"<table><tr><td>H<sub>2</sub>O<td><b>Im</b>portant<td>a<br>b<p>c</p>d<td><table><tr><td>n<td>m</table></table>",
+        ParseOptions(tables=TableForm.TEXT), ParsedDocument("H2O\tImportant\ta b c d\tn m"),
+    ),
+    "html whose scripts, comments and titles hold what looks like markup": (
+        "a.html",
+        (b"<title>a <b> &amp; c</title>1<!-->2<!--->3<!-- <p> --!>4<a title='<script>'>5</a><svg><style/><title/></svg>6"
+        b"<script><!-- f('<script></script>') --></script>7<textarea><!--</textarea>8<noframes><p></noframes>9<xmp><i>&amp;</xmp>"),
+        ParseOptions(), ParsedDocument("123456789\n\n```\n<i>&amp;\n```", {"title": "a <b> & c"}),
+    ),
+    "html with an icon of many paths": ("a.html", b"<svg>" + b"<path d='M0'/>" * 600 + b"</svg>ok", ParseOptions(), ParsedDocument("ok")),
     "csv as a table stays Markdown": (
         "a.csv", b"k,v\na,1\n", ParseOptions(csv_mode=CsvMode.TABLE, tables=TableForm.TEXT),
         ParsedDocument("| k | v |\n| --- | --- |\n| a | 1 |"),
@@ -138,6 +139,43 @@ def test_csv_rows_become_documents_and_bad_rows_are_named() -> None:
     ]
 
 
+QUOTES = {
+    "a line that is a record all the same is refused by itself": (
+        'text,tenant\na,acme\n"12" pipe",beta\n"two\nlines",gamma\n', [("a", "acme", 1), ("two\nlines", "gamma", 3)], "row 2: ",
+    ),
+    "a quote that takes in other tenants' rows": (
+        'text,tenant\n"12-inch pipe for acme,acme\nsecret beta one,beta\n"10-inch pipe",gamma\nlast,beta\n', [], "row 1: ",
+    ),
+    "a record of several lines that begins like one": ('text,tenant\na,acme\n"12" pipe\nsecret,gamma\nend",acme\n', [], "row 2: "),
+    "a quote that is open to the end of the file": ('text,tenant\na,acme\n"b,beta\nc,gamma\n', [], "row 2: "),
+    "a header with an open quote": ('text,"tenant\na,acme\n', [], "row 0: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", CsvMode)
+@pytest.mark.parametrize("case", QUOTES.values(), ids=QUOTES.keys())
+def test_a_wrong_quote_gives_no_row_to_another_tenant(
+    case: tuple[str, list[tuple[str, str, int]], str], mode: CsvMode
+) -> None:
+    text, rows, place = case
+    options = ParseOptions(text_columns=("text",), csv_mode=mode)
+    if not rows:
+        with pytest.raises(ParseError, match=place) as caught:
+            parse(text.encode(), "a.csv", options)
+        assert caught.value.reason is Reason.BROKEN
+        return
+    parsed = parse(text.encode(), "a.csv", options)
+    table = "".join(f"\n| {' '.join(text.split())} | {tenant} |" for text, tenant, _ in rows)
+    assert parsed.documents == (
+        tuple(ParsedDocument(text, {"tenant": tenant}, row=row) for text, tenant, row in rows)
+        if mode is CsvMode.ROWS
+        else (ParsedDocument(f"| text | tenant |\n| --- | --- |{table}"),)
+    )
+    (refused,) = parsed.rejected
+    assert refused.reason is Reason.BROKEN
+    assert place in str(refused)
+
+
 def test_all_csv_columns_make_the_text_unless_some_are_chosen() -> None:
     parsed = parse(b"q\ta\nWhy?\tBecause\n", "faq.tsv")
     assert parsed.documents == (ParsedDocument("q: Why?\na: Because", row=1),)
@@ -148,7 +186,7 @@ def test_documents_are_named_and_located() -> None:
     assert to_documents(parsed, "faq", "dir/a.csv", {"lang": "?", "team": "x"}) == (
         Document(
             id=document_id("faq", "dir/a.csv", 1), source="faq", uri="dir/a.csv", text="Hi",
-            metadata={"lang": "en", "team": "x"}, parser="csv/1", row=1,
+            metadata={"lang": "en", "team": "x"}, parser="csv/2", row=1,
         ),
     )  # fmt: skip
     assert to_documents(parsed, "faq", "dir/a.csv")[0].location() == "dir/a.csv row 1"
@@ -166,6 +204,10 @@ def test_pages_are_found_by_offset() -> None:
     assert Document("i", "s", "a.md", "x").page_at(0) is None
 
 
+FRENCH = "Les élèves âgés ont été reçus à l'été où ça a commencé, déjà très tôt."
+POLISH = "Zażółć gęślą jaźń, to jest zwykły polski tekst o urlopach pracowników."
+
+
 @pytest.mark.parametrize(
     ("data", "encoding", "text", "ratio"),
     [
@@ -176,8 +218,22 @@ def test_pages_are_found_by_offset() -> None:
         ("naïve".encode("utf-32"), "utf-32", "naïve", 0.0),
         ("naïve \u2013 café".encode("cp1252"), "windows-1252", "naïve \u2013 café", 0.0),
         ("é".encode() * 24 + b"\xff", "utf-8", "é" * 24 + "\ufffd", 0.04),
+        (FRENCH.encode("cp1252"), "windows-1252", FRENCH, 0.0),
+        ("à\té\tô\n".encode("cp1252") * 9, "windows-1252", "à\té\tô\n" * 9, 0.0),
+        (POLISH.encode("cp1250"), "windows-1252", POLISH.encode("cp1250").decode("cp1252"), 0.0),
     ],
-    ids=["utf-8", "utf-8 with mark", "utf-16", "utf-16 without mark", "utf-32", "western", "damaged utf-8"],
+    ids=[
+        "utf-8",
+        "utf-8 with mark",
+        "utf-16",
+        "utf-16 without mark",
+        "utf-32",
+        "western",
+        "damaged utf-8",
+        "much French",
+        "nothing but accents",
+        "Polish of cp1250, which nothing tells from Western text",
+    ],
 )
 def test_encodings(data: bytes, encoding: str, text: str, ratio: float) -> None:
     assert parse(data, "a.txt").documents == (ParsedDocument(text, {"encoding": encoding}, replacement_ratio=ratio),)

@@ -16,7 +16,8 @@ from gradatim.rag.parse import ParsedDocument, ParseError, ParseOptions, Reason,
 from gradatim.rag.parse.pdf import clean
 
 from .pdf_files import encrypted, pdf
-from .test_parse_formats import HTML, word_file
+from .test_parse_formats import HTML
+from .word_files import word_file
 
 
 def archive(**members: bytes) -> bytes:
@@ -65,6 +66,10 @@ LAUGHS = (
     + b'">]><w:document>&b;&b;</w:document>'
 )
 
+RUSSIAN = "Каждый сотрудник имеет право на отпуск."
+DEEP = b"<div>" * 20_000
+NAMES = b" ".join(b"a%d" % number for number in range(40_000))
+
 CASES = {
     "an empty file": ("a.md", b"", {}, Reason.EMPTY, "is empty"),
     "a blank file": ("a.txt", b" \n\t\n", {}, Reason.EMPTY, "is empty"),
@@ -75,6 +80,12 @@ CASES = {
     "more text than allowed": ("a.txt", b"x" * 11, {"max_chars": 10}, Reason.TOO_LARGE, "gives 11 characters"),
     "binary as text": ("a.txt", bytes(range(256)) * 4, {}, Reason.ENCODING, "looks like a binary file"),
     "a wrong encoding": ("a.txt", b"\xff" * 99, {"encoding": "utf-8"}, Reason.ENCODING, "100.0% of the characters"),
+    "Russian that does not say so": ("a.txt", RUSSIAN.encode("koi8-r"), {}, Reason.ENCODING, "neither UTF-8 nor UTF-16 nor Western"),
+    "Japanese that does not say so": ("a.md", "これは日本語の文書です。".encode("shift_jis") * 9, {}, Reason.ENCODING, "nor Western text"),
+    "bytes without a meaning": ("a.csv", b"a,b\nM\x81nchen,1\n", {}, Reason.ENCODING, "nor Western text"),
+    "a Russian page of much markup": (
+        "a.html", b"<p class='" + b"wide " * 99 + b"'>" + RUSSIAN.encode("cp1251"), {}, Reason.ENCODING, "nor Western text",
+    ),
     "an unknown encoding": ("a.txt", b"x", {"encoding": "klingon"}, Reason.ENCODING, "unknown encoding 'klingon'"),
     "a page in an encoding that is none": ("a.html", b'<meta charset="undefined"><p>x', {}, Reason.ENCODING, "unknown encoding 'undefined'"),
     "front matter whose merged aliases multiply": ("a.md", fronted(merging(32)), {}, Reason.BROKEN, "characters by aliases at line"),
@@ -104,6 +115,23 @@ CASES = {
     "a zip bomb by count": ("a.docx", WORD, {"zip_max_entries": 3}, Reason.ZIP_BOMB, "entries; refused"),
     "a zip directory that lies": ("a.docx", lying(WORD), {}, Reason.BROKEN, "cannot be read"),
     "deeply nested html": ("a.html", b"<div>" * 100_000 + b"x", {}, Reason.BROKEN, "deeper than 512"),
+    "html nested after a comment that is whole": ("a.html", b"<!-->" + DEEP, {}, Reason.BROKEN, "deeper than 512"),
+    "html nested after a comment of a dash": ("a.html", b"<!--->" + DEEP, {}, Reason.BROKEN, "deeper than 512"),
+    "html nested after a title like a comment": ("a.html", b"<title><!--</title>" + DEEP, {}, Reason.BROKEN, "deeper than 512"),
+    "html nested after a field like a script": ("a.html", b"<textarea><script></textarea>" + DEEP, {}, Reason.BROKEN, "deeper than 512"),
+    "html nested after a script in quotes": ("a.html", b"<a title='<script>'>" + DEEP, {}, Reason.BROKEN, "deeper than 512"),
+    "html nested after a tag like an end": ("a.html", (b"<div>" * 300 + b"</x>" * 300) * 20, {}, Reason.BROKEN, "deeper than 512"),
+    "html nested in svg, where cells nest": ("a.html", b"<svg>" + b"<td>" * 20_000, {}, Reason.BROKEN, "deeper than 512"),
+    "a tag of many attributes": ("a.html", b"<a " + NAMES + b">x", {}, Reason.BROKEN, "a tag with more than 1000 attributes"),
+    "a body that is given many": (
+        "a.html", NAMES.replace(b" ", b"><body ") + b">x", {}, Reason.BROKEN, "a tag with more than 1000 attributes",
+    ),
+    "html that opens a lot again": (
+        "a.html", b"<p><b " + NAMES[:2000].replace(b" ", b"><b ") + b"></p>" + b"<p>x" * 50_000, {}, Reason.BROKEN, "elements like <b> open",
+    ),
+    "html that merges millions of cells": (
+        "a.html", b"<table><tr><td colspan=1000 rowspan=65534>x" + b"<tr><td>y" * 9000, {}, Reason.TOO_LARGE, "fill more than 200000 places",
+    ),
     "a csv without the column": ("a.csv", b"a,b\n1,2\n", {"text_columns": ("body",)}, Reason.MISSING_COLUMN, "no column body; it has a, b"),
     "a csv that names a column twice": ("a.csv", b"a,a\n1,2\n", {}, Reason.BROKEN, "names a column twice: a"),
     "a csv of a header only": ("a.csv", b"a,b\n", {}, Reason.EMPTY, "has a header but no rows"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from gradatim.rag.chunk import structure
-from gradatim.rag.chunk.structure import blocks, fences, sentence_starts, tables
+from gradatim.rag.chunk.structure import blocks, fences, headings, sentence_starts, tables
 
 # As they were while they took quadratic time; the spans that they find are the right ones.
 STOP = re.compile(
@@ -67,6 +67,20 @@ def test_stops_take_linear_time(text: str) -> None:
 )
 def test_table_rules_take_linear_time(line: str) -> None:
     assert tables(f"a|b\n{line}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        pytest.param("Title ##", "Title", id="a short one"),
+        pytest.param("x" * 200, "x" * 200, id="as long as one may be"),
+        pytest.param("word " * 20_000, "word " * 39 + "word\u2026", id="words"),
+        pytest.param("\u6f22" * 20_000, "\u6f22" * 199 + "\u2026", id="no spaces"),
+        pytest.param("a " + "x" * 20_000, "a " + "x" * 197 + "\u2026", id="a word that fills it"),
+    ],
+)
+def test_a_title_is_cut_where_it_is_longer_than_titles_are(line: str, title: str) -> None:
+    assert [heading.path for heading in headings(f"# {line}\n## b\n", [])] == [(title,), (title, "b")]
 
 
 def test_many_blocks_take_linear_time() -> None:

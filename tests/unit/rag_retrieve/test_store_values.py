@@ -62,9 +62,22 @@ def test_the_fingerprint_changes_with_every_property_but_itself() -> None:
         assert fingerprint(changed) != base["fingerprint"], name
 
 
-def test_the_size_counts_text_parent_and_vector() -> None:
-    small = IndexRow("c", "d", "s", "u", 0, 0, 4, "ä" * 100)
-    assert size_of(small, 384) == 200 + 4 * 384 + 512
+def test_the_size_counts_all_texts_and_the_vector() -> None:
+    parent = ParentSpan("p", "c", 0, 9, "ä" * 1000)
+    row = IndexRow(
+        "c",
+        "d",
+        "ä" * 10,
+        "ä" * 20,
+        0,
+        0,
+        4,
+        "ä" * 100,
+        headings=("ä" * 30, "ä"),
+        metadata={"team": "ä" * 40},
+        parent=parent,
+    )
+    assert size_of(row, 384) == 2 * (10 + 20 + 100 + 30 + 1 + 40 + 1000) + 4 * 384 + 512
 
 
 @pytest.mark.parametrize(

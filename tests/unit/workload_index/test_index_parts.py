@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, date, datetime
+import math
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +95,9 @@ def test_a_file_becomes_rows_with_their_key() -> None:
             "a.md", b"---\ncustomer: no good\n---\ntext", TENANTS, "TenantName", id="a tenant that cannot be one"
         ),
         pytest.param(
+            "a.md", b'---\ncustomer: "acme\\n"\n---\ntext', TENANTS, "TenantName", id="a tenant with a final line end"
+        ),
+        pytest.param(
             "a.md",
             b"---\nlevel: high\n---\ntext",
             {"schema": {"metadata": [{"name": "level", "type": "int"}]}},
@@ -164,13 +168,14 @@ def test_columns_of_every_plain_type_become_metadata() -> None:
     row = {
         "text": "x", "published": date(2024, 1, 2), "seen": datetime(2024, 1, 2, 3, tzinfo=UTC), "price": Decimal("1.50"),
         "tags": ["a", "b"], "source": "wiki", "level": 3, "raw": b"no", "none": [], "vector": [0.5] * 8, "year": Decimal("2020.00"),
+        "took": timedelta(hours=1), "object": {"a": 1}, "nothing": math.nan,
     }  # fmt: skip
     fields = {"published": "date", "price": "number", "tags": "text", "none": "text", "year": "int"}
     spec = {"schema": {"metadata": [{"name": name, "type": kind} for name, kind in fields.items()]}}
     metadata = json.loads(read_parquet(parquet([row]), **spec).rows[0]["metadata"])
     assert metadata == {
-        "published": "2024-01-02", "seen": "2024-01-02T03:00:00+00:00", "price": "1.50", "tags": ["a", "b"],
-        "source": "wiki", "level": 3, "year": 2020,
+        "published": "2024-01-02", "seen": "2024-01-02T03:00:00+00:00", "price": 1.5, "tags": ["a", "b"],
+        "source": "wiki", "level": 3, "year": 2020, "took": "1:00:00",
     }  # fmt: skip
 
 

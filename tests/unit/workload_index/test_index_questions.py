@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from gradatim.workloads.index.questions import (
     GoldReference,
     LocatedQuestion,
     Question,
+    check_known_tenants,
+    check_tenancy,
     locate_questions,
     locate_quote,
     parse_question,
@@ -108,6 +111,11 @@ def test_questions_are_read_in_order_of_their_ids() -> None:
             "q.jsonl:2: question id 'a' occurs twice",
             id="a repeated id",
         ),
+        pytest.param(
+            [{"id": "a", "question": "q" * 32_769, "gold": [{"document": "d", "quote": "x"}]}],
+            "q.jsonl:1: question a: the question has 32769 characters, more than 32768",
+            id="a question that no search takes",
+        ),
     ],
 )
 def test_a_bad_question_is_a_data_error_that_names_it(lines: list[object], message: str) -> None:
@@ -115,6 +123,31 @@ def test_a_bad_question_is_a_data_error_that_names_it(lines: list[object], messa
         read_questions([source_file(*lines)])
     assert (caught.value.failure, caught.value.reason) == (Failure.DATA, Reason.EVALUATION_FAILED)
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("field", "tenant", "message"),
+    [
+        pytest.param(None, None, None, id="no tenants, none named"),
+        pytest.param(None, "acme", "names tenant 'acme', but this index has no tenants", id="one where there are none"),
+        pytest.param("customer", "acme", None, id="a tenant of the index"),
+        pytest.param("customer", None, "names no tenant, but this index keeps tenants apart by customer", id="none"),
+        pytest.param("customer", "", "names no tenant", id="an empty one"),
+        pytest.param("customer", "acme\n", "no document of the index belongs to tenant 'acme\\n'", id="an unknown one"),
+    ],
+)
+def test_a_tenant_that_cannot_be_asked_is_a_data_error_that_names_the_line(
+    field: str | None, tenant: str | None, message: str | None
+) -> None:
+    questions = [Question("q1", "how?", (GoldReference("d2", 0, 9),), "questions:q.jsonl:1", tenant)]
+    with pytest.raises(WorkloadError) if message else nullcontext() as caught:
+        check_tenancy(questions, field)
+        check_known_tenants(questions, {"acme": 3} if field else {None: 3})
+    if message:
+        assert caught is not None
+        assert (caught.value.failure, caught.value.reason) == (Failure.DATA, Reason.EVALUATION_FAILED)
+        assert caught.value.message.startswith("questions:q.jsonl:1: question q1")
+        assert message in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -139,10 +140,27 @@ def test_csv_rows_are_counted_by_record_and_bad_ones_rejected() -> None:
     assert _rejects(found) == [("BadCsv", 2), ("WrongEncoding", 4)]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_csv_rows_end_at_line_ends_only(encoding: str) -> None:
+    texts = ["a\u0085b", "a\u2028b", "a\x0bb", "a\x1cb"]
+    found = _read("text", "a.csv", "\r\n".join(["text", *texts]).encode(encoding))
+    assert (found.table.column("text").to_pylist(), _rejects(found)) == (texts, [])
+
+
 def test_parquet_keeps_metadata_types_and_numbers_rows() -> None:
     data = _parquet([{"prompt": "p", "chosen": "c", "rejected": "r", "score": 1.5, "tags": ["a", "b"]}])
     (row,) = _read("preference", "a.parquet", data).table.to_pylist()
     assert (row["row"], row["metadata.score"], row["metadata.tags"]) == (1, 1.5, '["a", "b"]')
+
+
+def test_parquet_decimals_are_numbers() -> None:
+    rows = [
+        {"text": "a", "price": Decimal("19.90"), "parts": [Decimal("0.50")]},
+        {"text": "b", "price": Decimal("20.00")},
+    ]
+    found = _read("text", "a.parquet", _parquet(rows)).table
+    assert found.column("metadata.price").to_pylist() == [19.9, 20.0]
+    assert found.column("metadata.parts").to_pylist() == ["[0.5]", None]
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_without_splits_all_rows_are_one() -> None:
 
 
 def test_a_column_of_the_source_splits_and_bad_names_are_none() -> None:
-    found = by_column("fold", [["train", "../up", None], [], ["dev", "train"]])
-    assert (found.names, found.numbers.tolist()) == (("dev", "train"), [1, -1, -1, 0, 1])
+    found = by_column("fold", [["train", "../up", None], [], ["dev", "train", "train\n"]])
+    assert (found.names, found.numbers.tolist()) == (("dev", "train"), [1, -1, -1, 0, 1, -1])
     reject = unusable(Place("data", "f", 2), {"metadata.fold": "../up"})
     assert (reject.reason, reject.content) == ("BadSplit", '{"metadata.fold": "../up"}')
 

@@ -65,6 +65,53 @@ def test_bands_meet_pairs_at_the_threshold(permutations: int, threshold: float) 
     assert rows == 1 or 1 - (1 - threshold**rows) ** count >= 0.99
 
 
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        pytest.param("caf\u00e9 \u01f0", "CAFE\u0301 J\u030c", id="composed and decomposed"),
+        pytest.param("Stra\u00dfe", "STRASSE", id="case that changes letters"),
+        pytest.param("\uff21\uff22\uff23 \ufb01t 5\u338f", "abc fit 5kg", id="width, ligatures and signs"),
+        pytest.param("\uff76\uff9e\u30d1", "\u30ab\u3099\u30cf\u309a", id="kana of half width"),
+        pytest.param(
+            "\ud55c\uad6d\uc5b4", "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165", id="Hangul and its parts"
+        ),
+        pytest.param("\u2764\ufe0f go\u2192on", "go on", id="signs with marks are no words"),
+    ],
+)
+def test_the_form_of_a_text_does_not_matter(left: str, right: str) -> None:
+    assert Vocabulary().hashes(left).tolist() == Vocabulary().hashes(right).tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("hello, w\u00f6rld_1", ["hello", "w\u00f6rld_1"], id="Latin"),
+        pytest.param(
+            "\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902", ["\u0939\u093f\u0928\u094d\u0926\u0940", "\u092e\u0947\u0902"], id="Hindi"
+        ),
+        pytest.param("\u6211\u4eec\u3002\u5b66abc\u4e60\U00020000", [*"\u6211\u4eec\u5b66", "abc", *"\u4e60\U00020000"], id="Chinese"),
+        pytest.param("\u304b\u3099\u30ad\u30fc", [*"\u304c\u30ad\u30fc"], id="Japanese"),
+        pytest.param("\u0e01\u0e02\u0e35\u0e48\u0e17", ["\u0e01", "\u0e02\u0e35\u0e48", "\u0e17"], id="Thai"),
+        pytest.param("\U00011013\U00011038\U00011013", ["\U00011013\U00011038\U00011013"], id="marks beyond 16 bits"),
+    ],
+)  # fmt: skip
+def test_marks_belong_to_words_and_unspaced_characters_are_words(text: str, words: list[str]) -> None:
+    each = Vocabulary()
+    assert each.hashes(text).tolist() == [int(each.hashes(word)[0]) for word in words]
+    assert len(each.hashes(text)) == len(words)
+
+
+def test_long_clauses_of_unspaced_scripts_that_differ_a_little_are_near_duplicates() -> None:
+    clause = "".join(map(chr, range(0x4E00, 0x4E80)))
+    one, other = MinHasher(128, 5).signatures([clause, clause[:60] + "\u9fa0" + clause[61:]])
+    assert (one == other).mean() > 0.8
+
+
+@pytest.mark.parametrize("pile", ["\u0301\u0327", "\uff9e\u0301"], ids=["marks", "marks of half width"])
+def test_piles_of_marks_take_linear_time(pile: str) -> None:
+    assert len(Vocabulary().hashes("a" + pile * 100_000 + " b")) >= 2
+
+
 def test_ngrams_are_runs_in_order_and_short_texts_are_one_shingle() -> None:
     words = Vocabulary().hashes("a b c a b c")
     grams = ngrams(words, 3)

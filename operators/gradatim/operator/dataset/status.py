@@ -48,7 +48,7 @@ def status(
         unknown_reason=troubles[0][0] if troubles else world.evidence.unknown_reason,
     )
     queue = jobstatus.queueing(world.evidence.observed, step.run, old.conditions)
-    verdicts = [*jobstatus.common(facts), *_data(plan, old), *queue]
+    verdicts = [*jobstatus.common(facts, old.conditions), *_data(plan, old), *queue]
     progress = jobstatus.throttled(
         old.progress,
         jobstatus.shown(world.evidence.progress.progress if world.evidence.progress else old.progress, step.run),
@@ -70,7 +70,7 @@ def status(
             "progress": progress,
             "progress_text": jobstatus.text(progress, step.run) or jobstatus.NOT_STARTED,
             "validation": result.validation if result and result.validation else old.validation,
-            "rejections": result.rejections if result else old.rejections,
+            "rejections": jobstatus.rejections(result, old.rejections),
             "last_refresh": result.finished if result and result.outcome != "Failed" else old.last_refresh,
             "next_refresh": rfc3339(plan.next_refresh) if plan.next_refresh else None,
             "last_tick": trigger.tick if trigger and trigger.tick else old.last_tick,

@@ -20,19 +20,18 @@ from gradatim.api.ragindex import IndexVersion, Promotion, RAGIndex
 from gradatim.api.reasons import Reason
 from gradatim.api.run import PreviousVersion, RunConfig, RunObject, canonical_digest
 from gradatim.api.runstatus import RunStatus
-from gradatim.operator.clock import parsed, rfc3339, since
+from gradatim.operator.clock import parsed, rfc3339
 from gradatim.operator.profiles import blocked_by
-from gradatim.operator.ragindex import versions
+from gradatim.operator.ragindex import restoring, versions
 from gradatim.operator.ragindex.model import World
 from gradatim.operator.runs.cost import priced
 from gradatim.operator.runs.lifecycle import Block, Decision, Situation, decide, policy
 from gradatim.operator.runs.model import Trigger
 from gradatim.operator.runs.schedule import next_tick, understood
-from gradatim.operator.runs.triggers import Known, spec_digest, unsettled
+from gradatim.operator.runs.triggers import RESTORE, Known, spec_digest, unsettled
 from gradatim.operator.settings import RunSettings
 
 IGNORED = frozenset({"suspend", "refresh", "retry", "compute", "activeDeadlineSeconds", "versions", "retrieval"})
-RESTORE_PAUSE = 3600.0  # seconds between a restore and the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +94,14 @@ def known_of(world: World) -> Known:
 
 
 def blocked(world: World) -> Block | None:
-    """Return why nothing can start, or None."""
-    spec = world.index.spec
-    around = world.around
-    found = blocked_by(spec.compute, around.profile, world.status.store, around.namespace_labels, needs_vectors=True)
-    return found or around.block
+    """Return why nothing can start that reads sources, or None."""
+    return shut_out(world) or world.around.block
+
+
+def shut_out(world: World) -> Block | None:
+    """Return why the index cannot have the compute and the stores that it asks for, or None."""
+    compute, around = world.index.spec.compute, world.around
+    return blocked_by(compute, around.profile, world.status.store, around.namespace_labels, needs_vectors=True)
 
 
 def plan(world: World, settings: RunSettings) -> Plan:
@@ -108,9 +110,9 @@ def plan(world: World, settings: RunSettings) -> Plan:
     pin = spec.versions.pin
 
     def make_config(run: RunStatus, trigger: Trigger) -> RunConfig:
-        return frozen_inputs(world, run, force=trigger.cause in {"request", "restore"})
+        restore = restoring.source(world) if trigger.cause == RESTORE else None
+        return frozen_inputs(world, run, force=trigger.cause in {"request", RESTORE}, restore=restore)
 
-    lost = _lost(world)
     decision = decide(
         known_of(world),
         policy(spec.retry, spec.active_deadline_seconds, world.evidence, suspended=spec.suspend),
@@ -122,7 +124,8 @@ def plan(world: World, settings: RunSettings) -> Plan:
             now=world.now,
             settings=settings,
             frozen=pin is not None,
-            extra=lost,
+            extra=restoring.trigger(world, settings),
+            barred=shut_out(world),
         ),
     )
     decision = priced(decision, status.run, world.around.profile, world.evidence.config)
@@ -150,11 +153,11 @@ def plan(world: World, settings: RunSettings) -> Plan:
         problem=problem,
         next_refresh=next_tick(refresh, world.index.metadata.uid or "", max(last, world.now)),
         schedule_problem=schedule_problem,
-        requeue=min((d for d in (removal.wait, _restorable_in(world)) if d is not None), default=None),
+        requeue=min((d for d in (removal.wait, restoring.wait(world, settings)) if d is not None), default=None),
     )
 
 
-def frozen_inputs(world: World, run: RunStatus, *, force: bool) -> RunConfig:
+def frozen_inputs(world: World, run: RunStatus, *, force: bool, restore: PreviousVersion | None = None) -> RunConfig:
     """Return the sealed config of a Run. Only called when nothing blocks, so that the profile is there."""
     metadata, profile = world.index.metadata, world.around.profile
     if profile is None:
@@ -183,33 +186,5 @@ def frozen_inputs(world: World, run: RunStatus, *, force: bool) -> RunConfig:
         previous = PreviousVersion(
             digest=active.digest, uri=active.uri, collection=active.collection, resolved_digest=active.resolved_digest
         )
-    return index_run_config(identity, world.index.spec, surroundings, previous=previous, force=force)
-
-
-def _restorable_in(world: World) -> float | None:
-    """Return the seconds after which a collection that was lost again after a restore is built once more."""
-    run = world.status.run
-    if (
-        world.aliases.present is not False
-        or run is None
-        or not run.done
-        or not run.succeeded
-        or run.trigger != "restore"
-    ):
-        return None
-    ended = run.attempts[-1].finished_at if run.attempts else None
-    left = RESTORE_PAUSE - since(ended, world.now)
-    return left if left > 0 else None
-
-
-def _lost(world: World) -> Trigger | None:
-    """Return the trigger that rebuilds the promoted version's collection after the store has lost it."""
-    wanted, run = world.status.promotion, world.status.run
-    if wanted is None or run is None or not run.done or world.aliases.present is not False:
-        return None
-    if run.trigger == "restore":
-        # It has been tried just now: a second try would not find more. Lost again later, it is built again.
-        ended = run.attempts[-1].finished_at if run.attempts else None
-        if not run.succeeded or since(ended, world.now) < RESTORE_PAUSE:
-            return None
-    return Trigger(f"restore/{wanted.digest}/{run.name}", "restore")
+    spec = world.index.spec
+    return index_run_config(identity, spec, surroundings, previous=previous, force=force, restore=restore)

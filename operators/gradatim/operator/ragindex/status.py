@@ -13,9 +13,10 @@ from gradatim.api.run import IndexOutput, RunResult
 from gradatim.api.runstatus import Metrics, RunStatus, StoreIdentity
 from gradatim.operator import jobstatus
 from gradatim.operator.clock import rfc3339, since
-from gradatim.operator.conditions import Verdict, clipped, find, merged, reason_of, trouble
+from gradatim.operator.conditions import Verdict, clipped, find, merged, trouble
 from gradatim.operator.dataset.status import sources_verdict
 from gradatim.operator.jobstatus import Facts
+from gradatim.operator.ragindex import current, restoring
 from gradatim.operator.ragindex.model import World
 from gradatim.operator.ragindex.plan import Plan, adopting
 from gradatim.operator.ragindex.versions import stale_in
@@ -40,22 +41,30 @@ def status(
     now, generation = rfc3339(world.now), world.index.metadata.generation or 0
     history = [_without(v) if v.digest in dropped else v for v in plan.history]
     active = _active(world, history)
-    result = step.finished
+    result = restoring.built(world, step.finished)
     facts = Facts(
         decision=_with_promotion(world, plan, active),
         suspended=world.index.spec.suspend,
-        serving=active is not None and not _lost(world, active),
+        serving=active is not None and not restoring.serves_no_more(world, active),
         serving_message="" if active is None else _serving(active),
-        failed=_failed(world, plan),
+        failed=current.failed(world, plan),
         unknown=tuple(m for _, m in troubles) + world.evidence.unknown,
         overdue=overdue,
         beside=None if plan.schedule_problem is None else (Reason.INVALID_SPEC, plan.schedule_problem),
         unknown_reason=troubles[0][0] if troubles else world.evidence.unknown_reason,
     )
-    left = stale_in(world) if result is None else None
+    good = result is not None and result.outcome in {"Succeeded", "Unchanged"}
+    checked = result if good and not _refused(plan, result) else None
+    left = stale_in(world) if checked is None else None
     degraded = left is not None and left.total_seconds() <= 0
     queue = jobstatus.queueing(world.evidence.observed, step.run, old.conditions)
-    verdicts = [*jobstatus.common(facts), *_stages(world, plan, result), *_degraded(world, degraded=degraded), *queue]
+    verdicts = [
+        *jobstatus.common(facts, old.conditions),
+        *_stages(world, plan, result),
+        *_degraded(world, degraded=degraded),
+        *queue,
+    ]
+    verdicts = current.under_pin(world, plan, current.kept(world, plan, verdicts))
     if plan.problem is not None:
         verdicts = [v for v in verdicts if v.type not in {ConditionType.STALLED, ConditionType.CURRENT}]
         verdicts += [
@@ -70,7 +79,6 @@ def status(
     )
     trigger = plan.decision.trigger
     conditions = merged(old.conditions, verdicts, generation=generation, now=now)
-    good = result is not None and result.outcome in {"Succeeded", "Unchanged"}
     vectors = world.around.profile.spec.vector_store if world.around.profile else None
     return old.model_copy(
         update={
@@ -92,10 +100,10 @@ def status(
             "progress_text": jobstatus.text(progress, step.run) or jobstatus.NOT_STARTED,
             "quality_text": None if active is None else _quality(active.metrics),
             "validation": result.validation if result and result.validation else old.validation,
-            "rejections": result.rejections if good and result else old.rejections,
+            "rejections": jobstatus.rejections(result if good else None, old.rejections),
             # Also after a failure: the same digests would only fail again.
-            "upstream": _upstream(world) if result is not None or step.failure is not None else old.upstream,
-            "last_checked": result.finished if good and result else old.last_checked,
+            "upstream": _upstream(world) if result is not None or current.build_failed(step) else old.upstream,
+            "last_checked": checked.finished if checked is not None else old.last_checked,
             "next_refresh": rfc3339(plan.next_refresh) if plan.next_refresh else None,
             "last_tick": trigger.tick if trigger and trigger.tick else old.last_tick,
             "last_requested": trigger.requested if trigger and trigger.requested else old.last_requested,
@@ -118,10 +126,12 @@ def _active(world: World, history: list[IndexVersion]) -> IndexVersion | None:
     return next((v for v in history if v.collection == at), world.status.active)
 
 
-def _lost(world: World, active: IndexVersion) -> bool:
-    """Return whether the vector store itself said that the collection which should serve is not there."""
-    promoted = world.status.promotion
-    return world.aliases.present is False and promoted is not None and promoted.collection == active.collection
+def _refused(plan: Plan, result: RunResult | None) -> bool:
+    """Return whether a gate keeps the version that was built from serving: the sources are then newer than what serves."""
+    output = result.index if result is not None else None
+    if plan.gate_failure is None or output is None:
+        return False
+    return not any(v.digest == output.digest and v.passed for v in plan.history)
 
 
 def _with_promotion(world: World, plan: Plan, active: IndexVersion | None) -> Decision:
@@ -131,7 +141,7 @@ def _with_promotion(world: World, plan: Plan, active: IndexVersion | None) -> De
     if decision.block is not None or wanted is None or (run is not None and not run.done):
         return decision
     if world.aliases.present is False:
-        message = f"collection {wanted.collection} of {wanted.label} is missing from the vector store"
+        message = restoring.told(wanted, run)
         return dataclasses.replace(decision, block=Block(Reason.ARTIFACT_CORRUPT, message, stalled=True))
     if active is not None and active.digest == wanted.digest:
         return decision
@@ -150,25 +160,6 @@ def _quality(metrics: Metrics) -> str | None:
         if found is not None:
             return f"{name} {found.value:.3f}"
     return None
-
-
-def _failed(world: World, plan: Plan) -> tuple[Reason, str] | None:
-    step = plan.decision.step
-    if plan.gate_failure is not None:
-        return plan.gate_failure
-    if step.failure is not None:
-        return step.reason, step.message
-    if plan.decision.behind:
-        return None
-    before, after = world.status.run, step.run
-    if before is None or after is None or before.name != after.name or not before.done:
-        return None
-    known = find(world.status.conditions, ConditionType.CURRENT)
-    if known is None or known.status == "True" or known.reason == Reason.PIN_NOT_FOUND.value:
-        return None
-    if before.succeeded and known.reason not in {Reason.GATE_FAILED.value, Reason.GATE_UNPROVEN.value}:
-        return None
-    return reason_of(known.reason, Reason.USER_ERROR), known.message
 
 
 def _stages(world: World, plan: Plan, result: RunResult | None) -> list[Verdict]:

@@ -17,6 +17,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import GateVerdict, Metrics
 from gradatim.operator.clock import parsed, rfc3339, since
 from gradatim.operator.naming import version_label
+from gradatim.operator.ragindex import restoring
 from gradatim.operator.ragindex.model import World
 from gradatim.operator.runs.lifecycle import Decision
 
@@ -25,7 +26,7 @@ HISTORY = 10
 
 def with_result(world: World, decision: Decision) -> tuple[tuple[IndexVersion, ...], int, tuple[Reason, str] | None]:
     """Return the history with the Run's result laid on top, the number of versions built, and why its gates failed."""
-    status, result = world.status, decision.step.finished
+    status, result = world.status, restoring.built(world, decision.step.finished)
     history = tuple(status.history)
     if result is None or result.index is None:
         return history, status.versions_built, None
@@ -205,4 +206,5 @@ def stale_in(world: World) -> timedelta | None:
     refresh, checked = world.index.spec.refresh, parsed(world.status.last_checked)
     if refresh is None or refresh.max_staleness_seconds is None or checked is None:
         return None
-    return checked + timedelta(seconds=refresh.max_staleness_seconds) - world.now
+    # Ages, not a date to come: what an earlier release took over from a result may lie at the end of the calendar.
+    return timedelta(seconds=refresh.max_staleness_seconds) - max(world.now - checked, timedelta())

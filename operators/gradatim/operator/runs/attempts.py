@@ -6,10 +6,12 @@ has passed: two workers writing one checkpoint folder would corrupt what a day o
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from gradatim.api.reasons import Reason
+from gradatim.api.run import STORE_FULL_STATUS
 from gradatim.api.runstatus import Attempt, Failure, Outcome
 from gradatim.operator.clock import rfc3339, since
 from gradatim.operator.conditions import clipped, reason_of
@@ -32,6 +34,8 @@ UNSHOWN = (
 )
 CAPS = {Failure.OUT_OF_MEMORY: 1}
 LOST_SHARE = 3  # of the patience with a silent attempt, where its node does not answer either
+STORE_FULL = "the disk of the artifact store is full, so that it could not even write its result: free space there"
+_FULL_SIGN = re.compile(rf"exit code {STORE_FULL_STATUS}\b")
 _OOM_SIGNS = ("outofmemory", "out of memory", "oom", "exit code 137")
 REASONS = {
     Failure.USER: Reason.USER_ERROR,
@@ -124,6 +128,8 @@ def _died(attempt: Attempt, observed: Observed, ended: str, rules: Rules) -> Att
     if observed.phase is Phase.STOPPED and observed.failure is None:
         message = "it was stopped, for want of a sign of life or from outside"
         return _failed(attempt, Failure.NODE_LOST, Reason.HEARTBEAT_LOST, message, now)
+    if _FULL_SIGN.search(observed.message):
+        return _failed(attempt, Failure.DEPENDENCY, Reason.STORE_UNREACHABLE, STORE_FULL, now)
     failure = observed.failure or Failure.NODE_LOST
     if any(s in observed.message.lower() for s in _OOM_SIGNS):
         failure = Failure.OUT_OF_MEMORY

@@ -6,11 +6,12 @@ later pass, and replaced only when it is over.
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Attempt, Failure, Outcome, RunStatus
-from gradatim.operator.clock import parsed, rfc3339, since
+from gradatim.operator.clock import parsed, rfc3339, since, within
 from gradatim.operator.conditions import reason_of
 from gradatim.operator.runs import attempts as rules
 from gradatim.operator.runs.model import Discard, Evidence, Kill, Policy, RequestStop, Step, Submit
@@ -27,6 +28,7 @@ def advance(
     if run.done:
         return Step(run=run)
     asked = stop is not None or run.stop_requested_at is not None
+    evidence = _dated(run, evidence, now)
     bounds = rules.Rules(policy, settings, now, asked)
     last = rules.judged(run.attempts[-1], evidence, bounds)
     current = run.model_copy(update={"attempts": [*run.attempts[:-1], last]})
@@ -38,6 +40,15 @@ def advance(
     if asked:
         return _stopping(current, last, evidence, settings, now, stop or current.stop_reason or "")
     return _running(current, last, evidence, bounds)
+
+
+def _dated(run: RunStatus, evidence: Evidence, now: datetime) -> Evidence:
+    """Return the evidence with the end that the result tells of between the Run's beginning and now: a workload may write any time."""
+    result = evidence.result
+    if result is None:
+        return evidence
+    finished = within(result.finished, run.created, now)
+    return dataclasses.replace(evidence, result=result.model_copy(update={"finished": finished}))
 
 
 def _after(

@@ -20,7 +20,7 @@ from gradatim.operator.naming import run_name
 from gradatim.operator.runs.attempts import OVER
 from gradatim.operator.runs.engine import advance
 from gradatim.operator.runs.model import Evidence, Policy, Step, Trigger
-from gradatim.operator.runs.triggers import ASKED, Known, due, superseded
+from gradatim.operator.runs.triggers import ASKED, Known, due, restores, stands_for, superseded
 from gradatim.operator.settings import RunSettings
 
 MAX_CONFIG_BYTES = MAX_DOCUMENT_BYTES - 1024  # a ConfigMap holds 1 MiB, its keys included
@@ -37,7 +37,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the lifecycle needs to know besides the object."""
+    """What the lifecycle needs to know besides the object. `extra` goes before all that is due, and `barred` says why even that cannot."""
 
     evidence: Evidence
     block: Block | None
@@ -47,6 +47,7 @@ class Situation:
     settings: RunSettings
     frozen: bool = False
     extra: Trigger | None = None
+    barred: Block | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +99,20 @@ def _decide(known: Known, policy: Policy, situation: Situation) -> Decision:
     run = known.run
     if run is not None and not run.done:
         return _active(run, known, policy, situation)
-    if policy.suspended or situation.frozen:
+    trigger, block = situation.extra, situation.barred
+    if policy.suspended or (situation.frozen and trigger is None):
         return Decision(Step(run=run))
-    trigger = due(known, situation.now) or situation.extra
     if trigger is None:
-        return Decision(Step(run=run), block=situation.block)
-    if situation.block is not None:
-        return Decision(Step(run=run), block=situation.block)
+        trigger, block = due(known, situation.now), situation.block
+    if trigger is None or block is not None:
+        return Decision(Step(run=run), block=block)
     if not situation.granted:
         return _queued(run)
     fresh = RunStatus(
         name=run_name(known.metadata.name, known.metadata.uid or "", trigger.id),
         trigger=trigger.cause,
         generation=known.metadata.generation or 0,
-        spec_digest=known.spec_digest,
+        spec_digest=stands_for(known, trigger),
         created=rfc3339(situation.now),
         attempts=[Attempt(number=1, recorded_at=rfc3339(situation.now))],
     )
@@ -132,7 +133,8 @@ def _with_what_is_known(known: Known, situation: Situation) -> tuple[Known, Situ
     message = f"the spec has fields that this release of the operator does not know: {names}; upgrade the operator, or take them out"
     digest = known.run.spec_digest if known.run is not None else None
     known = dataclasses.replace(known, spec_digest=digest or known.spec_digest)
-    return known, dataclasses.replace(situation, block=Block(Reason.INVALID_SPEC, message[:900], stalled=True))
+    block = Block(Reason.INVALID_SPEC, message[:900], stalled=True)
+    return known, dataclasses.replace(situation, block=block, barred=block)
 
 
 def _queued(run: RunStatus | None) -> Decision:
@@ -164,7 +166,8 @@ def _active(run: RunStatus, known: Known, policy: Policy, situation: Situation) 
     if paused and run.attempts[-1].outcome.value == "Stopped":
         return Decision(Step(run=run, reason=Reason.SUSPENDED, message="suspended"))
     waits = not situation.granted and stop is None and run.attempts[-1].outcome in OVER  # it has given its slot back
-    if situation.evidence.config is None and situation.block is None and not waits:
+    block = situation.barred if restores(run) else situation.block
+    if situation.evidence.config is None and block is None and not waits:
         # Somebody removed the frozen inputs: freeze them again. Should they differ, no result of the old ones will be taken.
         again = _inputs(situation, run, Trigger(run.trigger, run.trigger))
         if isinstance(again, Block):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from gradatim.api.base import ApiModel
 from gradatim.api.common import Schedule
 from gradatim.api.meta import ANNOTATION_REQUESTED_AT, Condition, ObjectMeta
-from gradatim.api.reasons import ConditionType
+from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import canonical_digest
 from gradatim.api.runstatus import RunStatus
 from gradatim.operator.clock import parsed, rfc3339
@@ -23,6 +23,8 @@ from gradatim.operator.runs.model import Trigger
 from gradatim.operator.runs.schedule import due_tick
 
 ASKED = frozenset({"generation", "request"})
+RESTORE = "restore"
+BY_PIN = frozenset({Reason.PINNED.value, Reason.PIN_NOT_FOUND.value})  # reasons of Current that no Run has brought
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -48,9 +50,15 @@ def spec_digest(spec: ApiModel, ignored: frozenset[str]) -> str:
     return canonical_digest({k: v for k, v in document.items() if k not in ignored})
 
 
+def restores(run: RunStatus) -> bool:
+    """Return whether the Run brings back what was there already. It stands for what the Run before it stood for, so that no spec is missed."""
+    return run.trigger == RESTORE
+
+
 def superseded(known: Known) -> bool:
-    """Return whether the active Run was started for another spec."""
-    return known.run is not None and not known.run.done and known.run.spec_digest != known.spec_digest
+    """Return whether the active Run was started for another spec; what brings back the version that serves is for none."""
+    run = known.run
+    return run is not None and not run.done and not restores(run) and run.spec_digest != known.spec_digest
 
 
 def unsettled(run: RunStatus | None, conditions: Sequence[Condition]) -> bool:
@@ -58,7 +66,17 @@ def unsettled(run: RunStatus | None, conditions: Sequence[Condition]) -> bool:
     if run is None or not run.done or run.trigger not in ASKED:
         return False
     current = find(conditions, ConditionType.CURRENT)
-    return current is not None and current.status == "False"
+    return current is not None and current.status == "False" and current.reason not in BY_PIN
+
+
+def stands_for(known: Known, trigger: Trigger) -> str | None:
+    """Return the digest of the spec that a new Run stands for.
+
+    A restore stands for what the Run before it did; for none where that had failed and somebody waits for it, so that it is tried again.
+    """
+    if trigger.cause != RESTORE or known.run is None:
+        return known.spec_digest
+    return None if known.unsettled else known.run.spec_digest
 
 
 def due(known: Known, now: datetime) -> Trigger | None:
@@ -67,7 +85,10 @@ def due(known: Known, now: datetime) -> Trigger | None:
     requested = metadata.annotations.get(ANNOTATION_REQUESTED_AT)
     wanted = requested[:64] if requested else None
     if known.run is None or known.run.spec_digest != known.spec_digest:
-        return Trigger(f"generation/{metadata.generation}/{known.spec_digest}", "generation", requested=wanted)
+        # After a restore that very name may have been given before it, and a Run never has the name of another.
+        after = f"/{known.run.name}" if known.run is not None and restores(known.run) else ""
+        asked_for = f"generation/{metadata.generation}/{known.spec_digest}{after}"
+        return Trigger(asked_for, "generation", requested=wanted)
     if wanted is not None and wanted != known.last_requested:
         return Trigger(f"request/{wanted}/{known.run.name}", "request", requested=wanted)
     # A refresh of what never came about is another try at it: it is waited for, and its failure is the same failure.
@@ -76,12 +97,16 @@ def due(known: Known, now: datetime) -> Trigger | None:
         changes = short_hash(*(f"{name}={digest}" for name, digest in sorted(known.upstream.items())), length=16)
         return Trigger(f"upstream/{changes}/{known.run.name}", asked or "upstream")
     last = max(
-        m for m in (parsed(known.last_tick), _ended(known.run), parsed(metadata.creation_timestamp), LONG_AGO) if m
+        m for m in (parsed(known.last_tick), _ended(known.run, now), parsed(metadata.creation_timestamp), LONG_AGO) if m
     )
     tick = due_tick(known.schedule, metadata.uid or "", last, now)
     return None if tick is None else Trigger(f"schedule/{rfc3339(tick)}", asked or "schedule", tick=rfc3339(tick))
 
 
-def _ended(run: RunStatus) -> datetime | None:
-    """Return when the Run's last attempt ended: ticks before that fell into the Run and are dropped."""
-    return parsed(run.attempts[-1].finished_at) if run.attempts else None
+def _ended(run: RunStatus, now: datetime) -> datetime | None:
+    """Return when the Run's last attempt ended: ticks before that fell into the Run and are dropped.
+
+    An end that is still to come, which an earlier release believed, tells nothing: it would stop the schedule.
+    """
+    ended = parsed(run.attempts[-1].finished_at) if run.attempts else None
+    return None if ended is None or ended > now else ended

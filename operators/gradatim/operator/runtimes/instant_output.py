@@ -16,6 +16,7 @@ from gradatim.api.dataset import SplitSize
 from gradatim.api.run import (
     DatasetOutput,
     IndexOutput,
+    PreviousVersion,
     ProgressDocument,
     RunConfig,
     RunResult,
@@ -111,6 +112,9 @@ def _dataset(script: Script, config: RunConfig) -> DatasetOutput:
 def _index(script: Script, config: RunConfig) -> IndexOutput:
     digest = output_digest(script, config)
     inputs = config.index_inputs
+    restore = inputs.restore if inputs else None
+    if restore is not None:  # from an artifact that is taken to be there, whatever the content is now
+        return _loaded(script, restore)
     collection = (inputs.collection_prefix if inputs else "G0000000000_") + digest.removeprefix("sha256:")[:10]
     refresh = config.index.refresh if config.index else None
     if refresh is not None and refresh.strategy == "inPlace" and inputs is not None and inputs.previous is not None:
@@ -129,6 +133,19 @@ def _index(script: Script, config: RunConfig) -> IndexOutput:
         adopted_vectors=adopted,
         embedded=script.chunks - adopted,
         metrics=script.metrics,
+    )
+
+
+def _loaded(script: Script, version: PreviousVersion) -> IndexOutput:
+    return IndexOutput(
+        digest=version.digest,
+        resolved_digest=version.resolved_digest or version.digest,
+        uri=version.uri,
+        collection=version.collection,
+        encoder_digest=canonical_digest("instant"),
+        documents=script.documents,
+        chunks=script.chunks,
+        reused_vectors=script.chunks,
     )
 
 

@@ -28,6 +28,7 @@ DELETE_SECONDS = 120.0
 MAX_LISTED = 20_000
 MAX_DELETED = 20_000
 _PROBE_BYTES = 1024
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # `<kind>/<name>/<uid>`, and `_control/<run>`: nothing above an object is ever deleted.
 _OBJECT_DEPTH, _CONTROL_DEPTH = 3, 2
 
@@ -127,6 +128,8 @@ def _fault(error: OSError | ValueError) -> DependencyError:
     if isinstance(error, PermissionError):
         message = "the operator may not use the artifact store; check the permissions of its folder"
         return DependencyError("artifactStore", message, reason=Reason.STORE_NOT_READABLE)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return DependencyError("artifactStore", "the disk of the artifact store is full: free space there")
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         message = "the artifact store is mounted read-only, and the operator writes below _control/ and deletes; mount it writable"
         return DependencyError("artifactStore", message, reason=Reason.STORE_NOT_READABLE)

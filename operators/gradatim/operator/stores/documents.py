@@ -93,6 +93,9 @@ def _check_index(result: RunResult, config: RunConfig) -> None:
     refresh = config.index.refresh if config.index else None
     if refresh is not None and refresh.strategy == "inPlace" and config.index_inputs and config.index_inputs.previous:
         allowed.add(config.index_inputs.previous.collection)
+    restore = config.index_inputs.restore if config.index_inputs else None
+    if restore is not None and result.index.digest == restore.digest:
+        allowed.add(restore.collection)  # of a version that was changed in place it is another one's name
     if result.index.collection not in allowed:
         raise ResultRejected("result.json: index.collection is not the one that this object and digest stand for")
     adopting = config.index_inputs is not None and config.index_inputs.adopt_from is not None

@@ -115,6 +115,11 @@ class NodeLayout(Layout):
         """The name of the control group that holds all pods of this cluster."""
         return f"gradatim-{self.identity}"
 
+    @property
+    def client_files(self) -> tuple[Path, ...]:
+        """None: clients find no node cluster by its folder, so a `client.json` there is somebody else's."""
+        return ()
+
     def owned(self) -> tuple[Path, ...]:
         folders = (self.config, self.bin, self.images, self.ready, self.hidden, self.root / "containerd")
         return (*super().owned(), *folders, self.root / "run", self.root / "lib")

@@ -6,7 +6,6 @@ Called by `lifecycle` under the state lock. Repeating it changes nothing.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import psutil
 
 from gradatim.platform.binaries import Toolset
 from gradatim.platform.errors import StateError
-from gradatim.platform.files import private_dir, write_atomic
+from gradatim.platform.files import delete, private_dir, write_atomic
 from gradatim.platform.node import configs, identities
 from gradatim.platform.node.inside import HIDDEN, LOGS, wish_files
 from gradatim.platform.node.layout import NodeLayout
@@ -24,13 +23,14 @@ _KUBE_PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sch
 
 
 def folders(layout: NodeLayout) -> None:
-    """Make the cluster's folders."""
+    """Make the cluster's folders, and remove what a killed `up` left half made in its own."""
     own = (layout.private, layout.secrets, layout.logs, layout.data_root, layout.config, layout.bin, layout.images)
     for folder in (layout.root, *own, layout.hidden, *(layout.root / name for name in ("run", "lib", "containerd"))):
         private_dir(folder)
     for name in (*HIDDEN, LOGS):
         # Programs in containers reach their volumes through the kubelet's folder as users of their own.
         (layout.hidden / name).mkdir(mode=0o755, exist_ok=True)
+    delete(layout.leftovers())
 
 
 def configurations(layout: NodeLayout, mounts: str, pod_memory: int = 0) -> None:
@@ -101,11 +101,7 @@ def remove(layout: NodeLayout, mountinfo: str) -> None:
         raise StateError(
             f"{', '.join(found)} is mounted in the state folder: unmount it, then repeat `gradatim down --node`"
         )
-    for path in set(layout.owned()) - {layout.lock}:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    delete({*layout.leftovers(), *layout.owned()} - {layout.lock})
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:

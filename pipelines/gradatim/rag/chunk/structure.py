@@ -23,6 +23,7 @@ _STOP = re.compile(
     r"""(?<![.!?\u2026])[.!?\u2026]+["'\u201d\u2019\u00bb)\]]*(\s+)|"""
     r"""[\u3002\uff01\uff1f]+["'\u201d\u2019\u300d\u300f\uff09]*"""
 )
+_TITLE_CHARS = 200
 _LAST_WORD = re.compile(r"([\w.]+)$")
 _ABBREVIATIONS = frozenset(
     {
@@ -35,7 +36,10 @@ _ABBREVIATIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading line: offsets of its start and of the end of its line, depth 1 to 6, and the titles from the outermost down to it."""
+    """A heading line: offsets of its start and of the end of its line, depth 1 to 6, and the titles from the outermost down to it.
+
+    A title of more than 200 characters is cut.
+    """
 
     start: int
     end: int
@@ -104,9 +108,18 @@ def headings(text: str, outside: list[tuple[int, int]]) -> list[Heading]:
         if span[0] <= match.start():
             continue
         depth = len(match.group(1))
-        stack = [*(item for item in stack if item[0] < depth), (depth, match.group(2).rstrip("# \t"))]
+        stack = [*(item for item in stack if item[0] < depth), (depth, _title(match.group(2)))]
         found.append(Heading(match.start(), match.end(), depth, tuple(title for _, title in stack)))
     return found
+
+
+def _title(line: str) -> str:
+    """A title, cut where it is longer than one is: every chunk below it carries it, and a page with a heading never closed is one line."""
+    title = line.rstrip("# \t")
+    if len(title) <= _TITLE_CHARS:
+        return title
+    word = title.rfind(" ", _TITLE_CHARS // 2, _TITLE_CHARS)
+    return title[: word if word > 0 else _TITLE_CHARS - 1].rstrip() + "\u2026"
 
 
 def paragraph_starts(text: str) -> Iterator[int]:

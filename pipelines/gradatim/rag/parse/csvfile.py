@@ -1,6 +1,8 @@
 """csv and tsv: each record a document with its row number, or the whole file as one Markdown table.
 
-A record that does not fit the header is refused by itself, with its row; the file goes on. Field and row limits are enforced while
+A record that does not fit the header is refused by itself, with its row; the file goes on. So is one whose quotes are wrong, where its
+line is a whole record all the same. Where it is not, nobody can tell whose text the lines that follow are, and a row must never come under
+the tenant of another: the file is refused. Field and row limits are enforced while
 reading, so that a file of one endless field costs no more than its own size.
 """
 
@@ -16,17 +18,21 @@ from gradatim.rag.parse.encoding import decode
 from gradatim.rag.parse.tables import to_markdown
 from gradatim.rag.parse.types import CsvMode, ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason
 
-PARSER = "csv/1"
+PARSER = "csv/2"
 SNIFF = 64 * 1024
+Record = tuple[int, list[str]]  # row and fields
 
 
 def parse_csv(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
-    """Documents of a csv file. Raises ParseError(MissingColumn) for a text column the header lacks, (TooLarge) for too many rows."""
+    """Documents of a csv file. Raises ParseError(MissingColumn) for a text column the header lacks, (TooLarge) for too many rows,
+    (Broken) for quotes after which rows cannot be told apart.
+    """
     decoded = decode(data, name, options)
-    reader = csv.reader(io.StringIO(decoded.text, newline=""), _dialect(decoded.text[:SNIFF], name))
-    records = _records(reader, name, options)
-    _, header = next(records, (0, []))
-    header = [column.strip() for column in header]
+    records = _records(decoded.text, name, options)
+    first = next(records, (0, []))
+    if isinstance(first, ParseError):
+        raise first
+    header = [column.strip() for column in first[1]]
     if not any(header):
         raise ParseError(Reason.EMPTY, "has no header row; the first line must name the columns", file=name)
     repeated = sorted(column for column, times in Counter(header).items() if times > 1)
@@ -37,12 +43,11 @@ def parse_csv(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
         message = f"has no column {', '.join(missing)}; it has {', '.join(header)}"
         raise ParseError(Reason.MISSING_COLUMN, message, file=name)
     if options.csv_mode is CsvMode.TABLE:
-        table = to_markdown([header, *(record for _, record in records)])
-        return ParsedFile((ParsedDocument(table, replacement_ratio=decoded.replacement_ratio),), PARSER)
+        return _table(header, records, decoded.replacement_ratio)
     documents: list[ParsedDocument] = []
     rejected: list[ParseError] = []
-    for row, record in records:
-        outcome = _document(header, record, (name, row), options)
+    for record in records:
+        outcome = record if isinstance(record, ParseError) else _document(header, record, name, options)
         if isinstance(outcome, ParseError):
             rejected.append(outcome)
         else:
@@ -50,6 +55,17 @@ def parse_csv(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
     if not documents and not rejected:
         raise ParseError(Reason.EMPTY, "has a header but no rows; add rows or remove the file", file=name)
     return ParsedFile(tuple(documents), PARSER, tuple(rejected))
+
+
+def _table(header: list[str], records: Iterator[Record | ParseError], replacement_ratio: float) -> ParsedFile:
+    rows, rejected = [header], []
+    for record in records:
+        if isinstance(record, ParseError):
+            rejected.append(record)
+        else:
+            rows.append(record[1])
+    document = ParsedDocument(to_markdown(rows), replacement_ratio=replacement_ratio)
+    return ParsedFile((document,), PARSER, tuple(rejected))
 
 
 def _dialect(sample: str, name: str) -> type[csv.Dialect]:
@@ -60,44 +76,87 @@ def _dialect(sample: str, name: str) -> type[csv.Dialect]:
 
     class Detected(csv.excel):
         delimiter = separator
+        strict = True  # else a quote without its other half takes in the rows that follow without a word
 
     return Detected
 
 
-def _records(reader: Iterator[list[str]], name: str, options: ParseOptions) -> Iterator[tuple[int, list[str]]]:
+class _Lines:
+    """Lines for `csv.reader`, which remembers the last one that was read."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = io.StringIO(text, newline="")
+        self.last = ""
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.last = line
+            yield line
+
+
+def _records(text: str, name: str, options: ParseOptions) -> Iterator[Record | ParseError]:
     """(row, fields), the header as row 0; lines without any field are skipped but a row of empty fields is not."""
     # The module's limit is one for the process, so it is only ever raised; the check below applies this call's own.
     csv.field_size_limit(max(options.max_field_chars, csv.field_size_limit()))
-    row = -1
+    lines, dialect = _Lines(text), _dialect(text[:SNIFF], name)
+    reader = csv.reader(lines, dialect)
+    row, width = -1, 0
     while True:
+        before = reader.line_num
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            reason = Reason.TOO_LARGE if "field larger" in str(error) else Reason.BROKEN
-            raise ParseError(reason, f"{error}; check the quotes around this row", file=name, row=row + 1) from error
+            row += 1
+            alone = reader.line_num == before + 1 and width == _width(lines.last, dialect)
+            refused = _misquoted(error, name, row, alone=alone)
+            if not alone:
+                raise refused from error
+            _check_row(row, name, options)
+            yield refused
+            continue
         if not fields:
             continue
         row += 1
-        if row > options.max_rows:
-            raise ParseError(Reason.TOO_LARGE, f"has more than {options.max_rows} rows; split the file", file=name)
+        width = width or len(fields)
+        _check_row(row, name, options)
         if max(map(len, fields)) > options.max_field_chars:
             message = f"has a field of more than {options.max_field_chars} characters; check the quotes around this row"
             raise ParseError(Reason.TOO_LARGE, message, file=name, row=row)
         yield row, fields
 
 
-def _document(
-    header: list[str], record: list[str], where: tuple[str, int], options: ParseOptions
-) -> ParsedDocument | ParseError:
-    name, row = where
-    if len(record) != len(header):
+def _check_row(row: int, name: str, options: ParseOptions) -> None:
+    if row > options.max_rows:
+        raise ParseError(Reason.TOO_LARGE, f"has more than {options.max_rows} rows; split the file", file=name)
+
+
+def _width(line: str, dialect: type[csv.Dialect]) -> int:
+    """Number of fields of a line whose quotes are wrong, read by itself."""
+    try:
+        return len(next(csv.reader([line], dialect, strict=False), []))
+    except csv.Error:
+        return 0
+
+
+def _misquoted(error: csv.Error, name: str, row: int, *, alone: bool) -> ParseError:
+    if "field larger" in str(error):
+        return ParseError(Reason.TOO_LARGE, f"{error}; check the quotes around this row", file=name, row=row)
+    message = f"{error}; check the quotes around this row, and write those within a field twice"
+    if not alone:
+        message = f"{message}; the file is refused, since the rows after it cannot be told apart"
+    return ParseError(Reason.BROKEN, message, file=name, row=row)
+
+
+def _document(header: list[str], record: Record, name: str, options: ParseOptions) -> ParsedDocument | ParseError:
+    row, fields = record
+    if len(fields) != len(header):
         message = (
-            f"has {len(record)} fields where the header has {len(header)}; quote fields that contain the separator"
+            f"has {len(fields)} fields where the header has {len(header)}; quote fields that contain the separator"
         )
         return ParseError(Reason.BROKEN, message, file=name, row=row)
-    values = dict(zip(header, record, strict=True))
+    values = dict(zip(header, fields, strict=True))
     chosen = options.text_columns or tuple(column for column in header if column not in options.metadata_columns)
     parts = [(column, values[column].strip()) for column in chosen if values[column].strip()]
     if not parts:

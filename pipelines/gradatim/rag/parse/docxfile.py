@@ -1,6 +1,8 @@
 """Word documents: headings, paragraphs, lists and tables in reading order, page headers and footers once.
 
-The archive is checked before python-docx opens it. Headings become `#` lines and tables Markdown or plain lines, so that the chunkers see structure.
+What Word shows is read: insertions that are tracked and not what they replaced, and what stands in content controls, fields and tables
+within tables, which python-docx passes over. The archive is checked before python-docx opens it. Headings become `#` lines and tables
+Markdown or plain lines, so that the chunkers see structure.
 """
 
 from __future__ import annotations
@@ -14,17 +16,24 @@ from typing import Any
 
 import docx
 from docx.opc.exceptions import OpcError
-from docx.table import Table
+from docx.oxml.ns import qn
 from docx.text.paragraph import Paragraph
 from lxml.etree import LxmlError  # type: ignore[import-untyped]  # it ships no types
 
 from gradatim.rag.model import MetadataValue
 from gradatim.rag.parse.archive import check_archive
-from gradatim.rag.parse.tables import written
+from gradatim.rag.parse.tables import Cell, Grid, label, written
 from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason, TableForm
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
+MAX_SPAN = 63  # columns of a table in Word
+_P, _R, _TBL, _TR, _TC = (qn(f"w:{tag}") for tag in ("p", "r", "tbl", "tr", "tc"))
+_AROUND = frozenset(
+    qn(f"w:{tag}")
+    for tag in ("bdo", "customXml", "dir", "fldSimple", "hyperlink", "ins", "moveTo", "sdt", "sdtContent", "smartTag")
+)
+_WITHIN_CELL = _AROUND | {_TBL, _TR, _TC}
 _HEADING = re.compile(r"[Hh]eading ([1-9])$")
 _DOCX_ERRORS = (
     OpcError, LxmlError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, AttributeError, TypeError, IndexError, EOFError,
@@ -42,39 +51,58 @@ def parse_docx(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
         raise ParseError(Reason.BROKEN, "is an archive but not a Word document; check the file", file=name)
     try:
         document = docx.Document(io.BytesIO(data))
-        text = _bounded(_blocks(document, options), name, options)
+        text = _bounded(_blocks(document, options, Grid(name)), name, options)
         metadata = _properties(document)
     except _DOCX_ERRORS as error:
         message = f"cannot be read: {type(error).__name__}: {error}; open and save it again in a word processor"
         raise ParseError(Reason.BROKEN, message, file=name) from error
-    return ParsedFile((ParsedDocument(text, metadata),), f"python-docx/{docx.__version__}+1")
+    return ParsedFile((ParsedDocument(text, metadata),), f"python-docx/{docx.__version__}+2")
 
 
-def _blocks(document: Any, options: ParseOptions) -> Iterator[str]:
+def _blocks(document: Any, options: ParseOptions, grid: Grid) -> Iterator[str]:
     if options.page_headers:
-        yield from _running(document, "header", options.tables)
-    for item in document.iter_inner_content():
-        yield _paragraph(item) if isinstance(item, Paragraph) else _table(item, options.tables)
+        yield from _running(document, "header", options.tables, grid)
+    yield from _story(document.element.body, document, options.tables, grid)
     if options.page_headers:
-        yield from _running(document, "footer", options.tables)
+        yield from _running(document, "footer", options.tables, grid)
 
 
-def _running(document: Any, kind: str, tables: TableForm) -> Iterator[str]:
+def _running(document: Any, kind: str, tables: TableForm, grid: Grid) -> Iterator[str]:
     """Headers or footers of all sections, each text once: most sections repeat the first one's."""
     seen: set[str] = set()
     for section in document.sections:
         part = getattr(section, kind)
         if part.is_linked_to_previous:
             continue
-        for item in part.iter_inner_content():
-            text = _paragraph(item) if isinstance(item, Paragraph) else _table(item, tables)
+        for text in _story(part._element, part, tables, grid):  # noqa: SLF001 - python-docx shows only what lies there directly
             if text and text not in seen:
                 seen.add(text)
                 yield text
 
 
+def _story(root: Any, owner: Any, tables: TableForm, grid: Grid) -> Iterator[str]:
+    """Paragraphs and tables of a body, header or footer; `owner` knows the styles."""
+    for element in _shown(root, {_P, _TBL}):
+        yield _paragraph(Paragraph(element, owner)) if element.tag == _P else _table(element, tables, grid)
+
+
+def _shown(root: Any, wanted: set[str], around: frozenset[str] = _AROUND) -> Iterator[Any]:
+    """Elements of the wanted kinds under `root` in order, also those in `around`; what was deleted or moved away is in neither."""
+    pending = list(reversed(root))
+    while pending:
+        element = pending.pop()
+        if element.tag in wanted:
+            yield element
+        elif element.tag in around:
+            pending.extend(reversed(element))
+
+
+def _text(paragraph: Any) -> str:
+    return "".join(run.text for run in _shown(paragraph, {_R}))
+
+
 def _paragraph(paragraph: Paragraph) -> str:
-    text = paragraph.text.strip()
+    text = _text(paragraph._p).strip()  # noqa: SLF001 - `text` leaves out what is tracked or in a control
     style = (paragraph.style.name or "") if paragraph.style is not None else ""
     if not text:
         return ""
@@ -85,17 +113,24 @@ def _paragraph(paragraph: Paragraph) -> str:
     return f"- {text}" if style.startswith("List") else text
 
 
-def _table(table: Table, form: TableForm) -> str:
-    """Cells in order; a merged cell is listed by python-docx once per column it spans and is written once."""
-    rows = []
-    for row in table.rows:
-        cells, last = [], None
-        for cell in row.cells:
-            if cell._tc is not last:  # noqa: SLF001 - python-docx has no public identity for merged cells
-                cells.append(cell.text)
-            last = cell._tc  # noqa: SLF001
+def _table(table: Any, form: TableForm, grid: Grid) -> str:
+    """Cells by column. A cell that goes on from the row above repeats what is there, by its place in the grid: never by climbing rows."""
+    rows: list[list[Cell]] = []
+    labels: dict[int, str] = {}
+    for row in _shown(table, {_TR}):
+        column = min(row.grid_before, MAX_SPAN)
+        cells = [Cell("")] * column
+        for element in _shown(row, {_TC}):
+            span = max(1, min(element.grid_span, MAX_SPAN))
+            if element.vMerge == "continue":
+                text = labels.get(column, "")
+            else:
+                text = "\n".join(_text(paragraph) for paragraph in _shown(element, {_P}, _WITHIN_CELL))
+                labels[column] = label(text) if element.vMerge else ""
+            cells.append(Cell(text, span))
+            column += span
         rows.append(cells)
-    return written(rows, form)
+    return written(grid.placed(rows), form)
 
 
 def _bounded(blocks: Iterator[str], name: str, options: ParseOptions) -> str:

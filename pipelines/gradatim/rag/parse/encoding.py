@@ -1,8 +1,8 @@
 """Turns bytes into text and says how much of it could not be read.
 
 Called by the text, Markdown, HTML and csv parsers. Order: byte order mark, UTF-16 pattern of zero bytes, strict UTF-8, damaged UTF-8,
-then Windows-1252 as browsers read Latin-1. Binary files are refused rather than indexed as noise. `joined_pairs` is for text that came by
-another way: from escapes, or out of a PDF.
+then Windows-1252 as browsers read Latin-1. Binary files, and text in another script, are refused rather than indexed as noise.
+`joined_pairs` is for text that came by another way: from escapes, or out of a PDF.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from gradatim.rag.parse.types import ParseError, ParseOptions, Reason
 REPLACEMENT = "\ufffd"
 SAMPLE = 64 * 1024
 BINARY_SHARE = 0.05
+# Of the letters; French has 0.19 and Polish, read as Windows-1252, 0.22; Japanese in Shift JIS 0.85, Russian, Greek and Chinese 1.0.
+OTHER_SCRIPT_SHARE = 0.4
+OTHER_SCRIPT_LETTERS = 32  # fewer say nothing: a short table may hold nothing but `à`
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -26,21 +29,29 @@ _BOMS = (
 )
 # Python calls these text encodings too: escapes and spellings of other texts, which raise or give halves of surrogate pairs.
 _NO_TEXT = frozenset({"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
+_UNDEFINED = frozenset(b"\x81\x8d\x8f\x90\x9d")  # bytes that mean nothing in Windows-1252
 _NEWLINES = re.compile(r"\r\n?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Text with `\\n` line ends, the encoding used, and the share of characters replaced because they could not be read."""
+    """Text with `\\n` line ends, the encoding used, and the share of characters replaced because they could not be read.
+
+    `guessed`: it is Windows-1252 because nothing else fitted.
+    """
 
     text: str
     encoding: str
     replacement_ratio: float
+    guessed: bool = False
 
 
 def decode(data: bytes, name: str, options: ParseOptions) -> Decoded:
-    """Decode `data`; raises ParseError(Encoding) for binary content, an unknown encoding or too many unreadable characters."""
+    """Decode `data`; raises ParseError(Encoding) for binary content, an unknown encoding or too many unreadable characters.
+
+    Nothing fails as Windows-1252, so text in another script is told by its letters; one in a Latin script, say cp1250, cannot be told.
+    """
     encoding = options.encoding or detect(data)
     # A character the author wrote as U+FFFD was lost before us, but is just as unreadable: both count.
     try:
@@ -55,7 +66,25 @@ def decode(data: bytes, name: str, options: ParseOptions) -> Decoded:
     head = text[:SAMPLE]
     if len(_CONTROLS.findall(head)) > BINARY_SHARE * len(head):
         raise ParseError(Reason.ENCODING, "looks like a binary file, not text; remove it or set its format", file=name)
-    return Decoded(_NEWLINES.sub("\n", text), encoding, ratio)
+    guessed = encoding == "windows-1252" and not options.encoding
+    if guessed:
+        if not _UNDEFINED.isdisjoint(data):
+            raise _unknown(name)
+        refuse_other_scripts(text, name)
+    return Decoded(_NEWLINES.sub("\n", text), encoding, ratio, guessed)
+
+
+def refuse_other_scripts(text: str, name: str) -> None:
+    """Raise ParseError(Encoding) where text that was guessed to be Windows-1252 has more accents than a Latin script has."""
+    letters = [char for char in text[:SAMPLE] if char.isalpha()]
+    others = sum(1 for char in letters if not char.isascii())
+    if len(letters) >= OTHER_SCRIPT_LETTERS and others > OTHER_SCRIPT_SHARE * len(letters):
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> ParseError:
+    message = "is neither UTF-8 nor UTF-16 nor Western text; convert it to UTF-8"
+    return ParseError(Reason.ENCODING, message, file=name)
 
 
 def detect(data: bytes) -> str:

@@ -6,15 +6,18 @@ Scripts, styles, navigation and other furniture are dropped. The tree is walked 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
 
 from gradatim.rag.model import MetadataValue
-from gradatim.rag.parse.encoding import decode
-from gradatim.rag.parse.tables import written
-from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseError, ParseOptions, Reason, TableForm
+from gradatim.rag.parse.encoding import decode, refuse_other_scripts
+from gradatim.rag.parse.htmlguard import guarded
+from gradatim.rag.parse.tables import Cell, Grid, written
+from gradatim.rag.parse.types import ParsedDocument, ParsedFile, ParseOptions, TableForm
 
 DROPPED = frozenset({
     "script", "style", "nav", "noscript", "template", "svg", "iframe", "object", "embed", "canvas", "head", "button", "select",
@@ -24,19 +27,7 @@ BLOCKS = frozenset({
     "address", "article", "aside", "blockquote", "body", "dd", "details", "div", "dl", "dt", "fieldset", "figcaption", "figure",
     "footer", "form", "header", "hgroup", "hr", "html", "li", "main", "ol", "p", "section", "summary", "ul",
 })  # fmt: skip
-# Elements that never contain themselves directly: unclosed ones do not nest.
-_NOT_NESTING = frozenset({
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr", "p", "li", "td", "th", "tr",
-    "tbody", "thead", "tfoot", "dt", "dd", "option", "optgroup", "colgroup", "html", "head", "body",
-})  # fmt: skip
-MAX_DEPTH = 512  # browsers stop here too; the standard's algorithm takes quadratic time in the depth
-_OPAQUE = re.compile(r"<!--|<(script|style)\b", re.IGNORECASE)
-_CLOSING = {
-    "": re.compile("-->"),
-    "script": re.compile("</script", re.IGNORECASE),
-    "style": re.compile("</style", re.IGNORECASE),
-}
-_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
+_TABLE_PARTS = frozenset({"caption", "pre", "table", "tbody", "td", "tfoot", "th", "thead", "tr"})
 HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
 # Detection tells these apart better than page authors do; and a page that says UTF-16 in letters of one byte is none.
 _DETECTED = frozenset(
@@ -56,6 +47,8 @@ _DETECTED = frozenset(
 )
 _META_CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{2,40})""", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\n\f\r]+")
+_SPAN = re.compile(r"[ \t\n\f\r]*\+?([0-9]{1,9})")
+_MAX_ROWS = 65_534  # that a cell spans, as the standard says
 _BLANK_LINES = re.compile(r"\n{3,}")
 _FENCE = "```"
 
@@ -66,42 +59,17 @@ def parse_html(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
     decoded = decode(
         data, name, options if options.encoding or declared is None else _with_charset(data, declared, options)
     )
-    if _depth(decoded.text) > MAX_DEPTH:
-        raise ParseError(
-            Reason.BROKEN, f"nests elements deeper than {MAX_DEPTH}; close them or remove the file", file=name
-        )
-    tree = LexborHTMLParser(decoded.text)
+    tree = LexborHTMLParser(guarded(decoded.text, name))
     metadata: dict[str, MetadataValue] = {}
     title = tree.css_first("title")
     if title is not None and title.text(strip=True):
         metadata["title"] = _SPACE.sub(" ", title.text(strip=True))
-    text = _Writer(options.tables).write(tree.body) if tree.body is not None else ""
+    text = _Writer(options.tables, Grid(name)).write(tree.body) if tree.body is not None else ""
+    if decoded.guessed:  # again: in the page's source, letters of markup outnumber those of the text
+        refuse_other_scripts(text, name)
     return ParsedFile(
-        (ParsedDocument(text, metadata, replacement_ratio=decoded.replacement_ratio),), "html-selectolax/1"
+        (ParsedDocument(text, metadata, replacement_ratio=decoded.replacement_ratio),), "html-selectolax/2"
     )
-
-
-def _depth(text: str) -> int:
-    """Greatest nesting of open tags, estimated without building a tree. Linear, whatever the input."""
-    depth = deepest = 0
-    for match in _TAG.finditer(_without_opaque(text)):
-        if match.group(2).lower() in _NOT_NESTING:
-            continue
-        depth = max(0, depth - 1) if match.group(1) else depth + 1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _without_opaque(text: str) -> str:
-    """The page without comments, scripts and styles: what stands in them is not markup."""
-    kept, position = [], 0
-    while match := _OPAQUE.search(text, position):
-        kept.append(text[position : match.start()])
-        closing = _CLOSING[(match.group(1) or "").lower()].search(text, match.end())
-        if closing is None:
-            return "".join(kept)
-        position = closing.end()
-    return "".join([*kept, text[position:]])
 
 
 def _with_charset(data: bytes, declared: re.Match[bytes], options: ParseOptions) -> ParseOptions:
@@ -117,26 +85,16 @@ def _with_charset(data: bytes, declared: re.Match[bytes], options: ParseOptions)
 class _Writer:
     """Collects lines in reading order. `inline` is the text of the block being read."""
 
-    def __init__(self, tables: TableForm) -> None:
+    def __init__(self, tables: TableForm, grid: Grid) -> None:
         self.tables = tables
+        self.grid = grid
         self.blocks: list[str] = []
         self.inline: list[str] = []
         self.prefix = ""
 
     def write(self, root: Any) -> str:
         """Text of everything under `root`."""
-        node, entering = root, True
-        while node is not None:
-            if entering and self._enter(node) and node.child is not None:
-                node = node.child
-                continue
-            self._leave(node)
-            if node.mem_id == root.mem_id:  # `==` compares the markup of whole subtrees
-                break
-            if node.next is not None:
-                node, entering = node.next, True
-            else:
-                node, entering = node.parent, False
+        _walk(root, self._enter, self._leave)
         self._flush()
         return _BLANK_LINES.sub("\n\n", "\n\n".join(self.blocks)).strip("\n")
 
@@ -149,7 +107,8 @@ class _Writer:
         if tag in DROPPED or tag.startswith(("-", "_")):
             return False
         if tag == "table":
-            self._block(written(_rows(node), self.tables))
+            self._block(" ".join(_cell_text(part).strip() for part in node.iter() if part.tag == "caption"))
+            self._block(written(_rows(node, self.grid), self.tables))
             return False
         if tag == "pre":
             code = node.text(deep=True).strip("\n")
@@ -183,20 +142,61 @@ class _Writer:
             self.prefix = ""
 
 
-def _rows(table: Any) -> list[list[str]]:
-    """Cells of a table in order; a table inside a cell is read as that cell's text."""
-    rows = []
-    for row in table.css("tr"):
-        cells = [cell for cell in row.iter(include_text=False) if cell.tag in {"td", "th"}]
-        if cells and _owner(row) == table.mem_id:
-            rows.append([_cell_text(cell) for cell in cells])
+def _walk(root: Any, enter: Callable[[Any], bool], leave: Callable[[Any], None]) -> None:
+    """Visit everything under `root` in order; `enter` says whether the children of a node are to be visited."""
+    node, entering = root, True
+    while node is not None:
+        if entering and enter(node) and node.child is not None:
+            node = node.child
+            continue
+        leave(node)
+        if node.mem_id == root.mem_id:  # `==` compares the markup of whole subtrees
+            break
+        if node.next is not None:
+            node, entering = node.next, True
+        else:
+            node, entering = node.parent, False
+
+
+def _rows(table: Any, grid: Grid) -> list[list[str]]:
+    """Cells of a table by column; a table inside a cell is read as that cell's text. No cell spans rows of two groups."""
+    rows: list[list[str]] = []
+    for _, group in groupby(
+        (row for row in table.css("tr") if _owner(row) == table.mem_id), key=lambda row: row.parent.mem_id
+    ):
+        found = ([cell for cell in row.iter(include_text=False) if cell.tag in {"td", "th"}] for row in group)
+        rows += grid.placed([_cell(cell) for cell in cells] for cells in found if cells)
     return rows
 
 
+def _cell(cell: Any) -> Cell:
+    spans = cell.attributes
+    columns, rows = _span(spans.get("colspan"), 1), _span(spans.get("rowspan"), 1)
+    return Cell(_cell_text(cell), columns or 1, min(rows or _MAX_ROWS, _MAX_ROWS))
+
+
+def _span(value: str | None, otherwise: int) -> int:
+    """A number as browsers read it: digits at the start."""
+    match = _SPAN.match(value or "")
+    return int(match.group(1)) if match else otherwise
+
+
 def _cell_text(cell: Any) -> str:
-    for unwanted in cell.css("script, style, template"):
-        unwanted.decompose()
-    return str(cell.text(deep=True, separator=" "))
+    """Text with a space where a browser breaks the line, and none within words of which only a part is bold."""
+    parts: list[str] = []
+
+    def apart(node: Any) -> None:
+        if node.tag == "br" or node.tag in HEADINGS or node.tag in BLOCKS or node.tag in _TABLE_PARTS:
+            parts.append(" ")
+
+    def enter(node: Any) -> bool:
+        if node.tag == "-text":
+            parts.append(node.text_content or "")
+        apart(node)
+        return node.tag not in {"script", "style", "template"}
+
+    _walk(cell, enter, apart)
+    return "".join(parts)
 
 
 def _owner(row: Any) -> int:

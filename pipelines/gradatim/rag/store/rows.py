@@ -19,7 +19,7 @@ from gradatim.api.ragindex import MetadataField, MetadataType
 from gradatim.rag.model import RagError
 from gradatim.rag.store import names as s
 
-TENANT_PATTERN = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+TENANT_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")  # for fullmatch: `$` would let a final line end through
 TypedValue = str | int | float | bool | datetime
 _OVERHEAD_BYTES = 512
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
@@ -135,10 +135,10 @@ def from_properties(chunk_id: str, found: Mapping[str, Any], tenant: str | None 
 
 def size_of(row: IndexRow, dimension: int) -> int:
     """Return about how many bytes the row and its vector take in a request."""
-    text = len(row.text.encode("utf-8", "replace")) + sum(len(str(value)) for value in row.metadata.values())
+    texts = [row.text, row.source, row.uri, *row.headings, *map(str, row.metadata.values())]
     if row.parent is not None and row.parent.text is not None:
-        text += len(row.parent.text.encode("utf-8", "replace"))
-    return text + 4 * dimension + _OVERHEAD_BYTES
+        texts.append(row.parent.text)
+    return sum(len(text.encode("utf-8", "replace")) for text in texts) + 4 * dimension + _OVERHEAD_BYTES
 
 
 def typed_metadata(values: Mapping[str, object], fields: tuple[MetadataField, ...]) -> dict[str, TypedValue]:

@@ -90,22 +90,24 @@ class Artifact:
 
 @contextlib.contextmanager
 def parquet_writer(store: ArtifactStore, path: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
-    """Open a Parquet file for writing table by table; it appears when the block ends. Vectors and hashes do not compress: they stay plain."""
+    """Open a Parquet file for writing table by table; it appears when the block ends."""
+    with store.open_output(path) as stream, parquet_to(stream, schema) as write:
+        yield write
+
+
+@contextlib.contextmanager
+def parquet_to(stream: pa.NativeFile, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Write Parquet table by table to a stream. Vectors and hashes do not compress: they stay plain."""
     plain = {"vector", "key", "file"}
     packed = [name for name in schema.names if name not in plain]
     compression = {**dict.fromkeys(packed, "zstd"), **dict.fromkeys(plain & set(schema.names), "none")}
-    with (
-        store.open_output(path) as stream,
-        pq.ParquetWriter(
-            stream,
-            schema,
-            compression={_leaf(schema, name): codec for name, codec in compression.items()},
-            use_dictionary=[
-                name for name in ("source", "path", "parser", "tenant", "metadata") if name in schema.names
-            ],
-            write_statistics=False,
-        ) as writer,
-    ):
+    with pq.ParquetWriter(
+        stream,
+        schema,
+        compression={_leaf(schema, name): codec for name, codec in compression.items()},
+        use_dictionary=[name for name in ("source", "path", "parser", "tenant", "metadata") if name in schema.names],
+        write_statistics=False,
+    ) as writer:
 
         def write(table: pa.Table) -> None:
             writer.write_table(table.select(schema.names).cast(schema), row_group_size=ROW_GROUP)

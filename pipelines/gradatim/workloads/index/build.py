@@ -13,7 +13,7 @@ from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.executor import Executor
 from gradatim.workloads.index.adopting import Adopted
-from gradatim.workloads.index.artifact import parquet_writer
+from gradatim.workloads.index.checkpoints import checkpoint_path, is_whole, write_whole
 from gradatim.workloads.index.models import RunModels
 from gradatim.workloads.index.previous import Previous
 from gradatim.workloads.index.settings import IndexSettings
@@ -42,15 +42,13 @@ class Build:
     executor: Executor
 
     def checkpoint(self, name: str) -> str:
-        """Return the path of a checkpoint of this Run; without a name, of all of them."""
-        return f"{self.ctx.config.run_path}/checkpoints/{name}".rstrip("/")
+        """Return the path of a checkpoint."""
+        return checkpoint_path(self.ctx, name)
 
-    def drop_checkpoints(self) -> None:
-        """Delete the checkpoints of this Run, unless another process has taken it over and continues from them."""
-        if self.ctx.is_latest():
-            self.ctx.store.delete(self.checkpoint(""))
+    def has_checkpoint(self, path: str) -> bool:
+        """Tell whether an attempt or Run before this one has written a checkpoint to its end."""
+        return is_whole(self.ctx.store, path)
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Write a checkpoint; it appears whole or not at all."""
-        with parquet_writer(self.ctx.store, path, table.schema) as write:
-            write(table)
+        write_whole(self.ctx.store, path, table)

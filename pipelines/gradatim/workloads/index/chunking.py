@@ -66,9 +66,12 @@ def _chunk_part(build: Build, part: str, rejected: frozenset[str], done: Chunked
     documents = pq.read_table(build.ctx.store.open_input(part), schema=DOCUMENTS)
     keep = [position for position, name in enumerate(documents.column("id").to_pylist()) if name not in rejected]
     left_out = sorted(rejected.intersection(documents.column("id").to_pylist()))
-    path = build.checkpoint(part_name("chunks", [source, build.digests.chunk, left_out]))
+    # The encoder is in the key of every row.
+    path = build.checkpoint(
+        part_name("chunks", [source, build.digests.chunk, build.models.digest, left_out, CHUNKS.names])
+    )
     done.parts.append(path)
-    if build.ctx.store.exists(path):
+    if build.has_checkpoint(path):
         return pq.read_table(build.ctx.store.open_input(path), schema=CHUNKS)
     table = _cut(build, documents.take(pa.array(keep, pa.int64())))
     build.write_table(path, table)
@@ -81,7 +84,7 @@ def _cut(build: Build, documents: pa.Table) -> pa.Table:
     for position, (name, flag) in enumerate(
         zip(documents.column("id").to_pylist(), documents.column("carried").to_pylist(), strict=True)
     ):
-        found = build.previous.chunks_of(name, build.digests.chunk) if flag else None
+        found = build.previous.chunks_of(name, build.digests.chunk, build.models.digest) if flag else None
         if found is not None:
             carried[position] = found
     fresh = [position for position in range(len(documents)) if position not in carried]

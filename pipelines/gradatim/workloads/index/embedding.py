@@ -1,7 +1,7 @@
-"""Fifth stage: a vector for every chunk text that neither the previous version nor an earlier attempt has one for.
+"""Fifth stage: a vector for every chunk text that neither the previous version nor an earlier attempt or Run has one for.
 
-Texts are embedded in blocks, each a checkpoint named by its keys: a killed attempt loses one block at most. A block is large enough that
-batches of like length fill well, and small enough that an order to stop is obeyed soon.
+Texts are embedded in blocks, each a checkpoint that is found again by its keys: a killed attempt loses one block at most. A block is large
+enough that batches of like length fill well, and small enough that an order to stop is obeyed soon.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from gradatim.workloads.index.artifact import CHUNKS_FILE, Artifact
 from gradatim.workloads.index.build import Build
+from gradatim.workloads.index.checkpoints import VECTORS, vector_files
 from gradatim.workloads.index.identity import part_name
 from gradatim.workloads.index.reading import ParquetRows, VectorLibrary, Vectors, vector_array
 from gradatim.workloads.index.tables import vectors_schema
@@ -41,14 +42,14 @@ class Block:
     @property
     def name(self) -> str:
         """The checkpoint's name, without folder."""
-        return part_name("vectors", [key.hex() for key in self.keys])
+        return part_name(VECTORS.rstrip("-"), [key.hex() for key in self.keys])
 
 
 @dataclass(slots=True)
 class Embedded:
     """Where every vector lies. `reused` counts chunks whose vector was there, `adopted` those of them that another object lent.
 
-    `texts` is what this Run embedded.
+    `texts` is what this attempt embedded; what one before it did is reused.
     """
 
     library: VectorLibrary
@@ -88,16 +89,14 @@ def embed_chunks(build: Build, parts: list[str], finished_artifact: Artifact | N
         found.library.add(ParquetRows(build.ctx.store, finished_artifact.file(CHUNKS_FILE)))
     elif build.adopted is not None:
         found.adopted = build.adopted.covered(build.ctx, parts)
+    for rows in vector_files(build.ctx):
+        found.library.add(rows)
     todo: list[Block] = []
 
     def inputs() -> Iterator[list[str]]:
         for block in blocks(build, parts, found):
             build.ctx.check_stop()
             found.texts += len(block.keys)
-            if build.ctx.store.exists(build.checkpoint(block.name)):
-                build.ctx.advance(len(block.keys))
-                finished.append(block)
-                continue
             todo.append(block)
             yield block.texts
 

@@ -6,7 +6,7 @@ measured. The report with every question goes to `evaluation.json` of the artifa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,7 +21,14 @@ from gradatim.workloads.errors import StoreError
 from gradatim.workloads.index.artifact import CHUNKS_FILE, DOCUMENTS_FILE, EVALUATION, Artifact
 from gradatim.workloads.index.build import Build
 from gradatim.workloads.index.measures import SPAN_DEPTH, Ranking, depth, measure, summarise
-from gradatim.workloads.index.questions import LocatedQuestion, Question, locate_questions, read_questions
+from gradatim.workloads.index.questions import (
+    LocatedQuestion,
+    Question,
+    check_known_tenants,
+    check_tenancy,
+    locate_questions,
+    read_questions,
+)
 from gradatim.workloads.index.reading import ParquetRows
 from gradatim.workloads.index.units import relevant_units, unit_of, units_of_documents
 from gradatim.workloads.sources import Sources
@@ -85,6 +92,7 @@ def list_questions(spec: RAGIndexSpec, sources: Sources) -> QuestionList:
     if spec.evaluation is None or spec.evaluation.questions is None:
         return QuestionList()
     questions = read_questions(sources.list(QUESTIONS, spec.evaluation.questions).files)
+    check_tenancy(questions, spec.tenancy.field if spec.tenancy.enabled else None)
     content = [[item.id, item.text, item.tenant, [repr(gold) for gold in item.gold]] for item in questions]
     return QuestionList(tuple(questions), canonical_digest([content, sorted(spec.evaluation.k)]))
 
@@ -97,14 +105,27 @@ def read_report(artifact: Artifact) -> EvaluationReport:
         raise StoreError(f"{artifact.file(EVALUATION)} is not an evaluation report") from error
 
 
-def evaluate(build: Build, artifact: Artifact, retriever: Retriever, questions: QuestionList) -> Metrics:
+def locate(
+    build: Build, artifact: Artifact, questions: QuestionList, tenants: Container[str | None]
+) -> list[LocatedQuestion]:
+    """Find tenant and gold passages of every question. Raises WorkloadError Data/EvaluationFailed naming the line that is wrong.
+
+    Called before anything is loaded: an update in place cannot be taken back.
+    """
+    if questions.digest is None:
+        return []
+    check_known_tenants(questions.questions, tenants)
+    return locate_questions(list(questions.questions), ParquetRows(build.ctx.store, artifact.file(DOCUMENTS_FILE)))
+
+
+def evaluate(
+    build: Build, artifact: Artifact, retriever: Retriever, questions: QuestionList, located: Sequence[LocatedQuestion]
+) -> Metrics:
     """Ask every question, write `evaluation.json`, return the metrics; none without questions."""
     evaluation = build.spec.evaluation
     if questions.digest is None or evaluation is None:
         return []
     ks = sorted(evaluation.k)
-    documents = ParquetRows(build.ctx.store, artifact.file(DOCUMENTS_FILE))
-    located = locate_questions(list(questions.questions), documents)
     wanted = {gold.document for question in located for gold in question.gold}
     units = units_of_documents(ParquetRows(build.ctx.store, artifact.file(CHUNKS_FILE)), wanted)
     answers: list[tuple[LocatedQuestion, list[Hit], Ranking]] = []

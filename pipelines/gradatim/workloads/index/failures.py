@@ -21,6 +21,7 @@ from gradatim.rag.store.errors import (
     CredentialsRefused,
     EncoderMismatch,
     LoadRefused,
+    TenantError,
     VectorStoreError,
     VectorStoreUnreachable,
 )
@@ -37,6 +38,8 @@ _KINDS: tuple[tuple[type[RagError], Failure, Reason], ...] = (
     (EncoderError, Failure.USER, Reason.MODEL_NOT_FOUND),
     (RerankerError, Failure.USER, Reason.MODEL_NOT_FOUND),
     (QueryError, Failure.DATA, Reason.EVALUATION_FAILED),
+    # Documents have one that can be, or are refused: what is left is a question's.
+    (TenantError, Failure.DATA, Reason.EVALUATION_FAILED),
     (FilterError, Failure.USER, Reason.INVALID_SPEC),
     (VectorStoreError, Failure.DEPENDENCY, Reason.VECTOR_STORE_UNREACHABLE),
 )

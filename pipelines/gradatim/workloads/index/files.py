@@ -7,10 +7,9 @@ Dataset; everything else goes through the parsers.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, time
-from decimal import Decimal
 from typing import Any
 
 from gradatim.rag.model import Document, MetadataValue, document_id
@@ -20,6 +19,7 @@ from gradatim.rag.store.rows import MetadataError, typed_metadata
 from gradatim.workloads.index.settings import IndexSettings
 from gradatim.workloads.index.tables import Rejection, document_row
 from gradatim.workloads.sources import FileRejected
+from gradatim.workloads.tables.columns import plain
 from gradatim.workloads.tables.parquetrows import ParquetTable
 
 TEXT_COLUMNS = ("text", "content")
@@ -32,13 +32,14 @@ DATASET_COLUMNS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """A file handed to a worker."""
+    """A file handed to a worker, or with `skipped` a piece of one: the rows that follow so many."""
 
     source: str
     path: str
     key: bytes
     data: bytes
     metadata: tuple[tuple[str, str], ...] = ()
+    skipped: int | None = None
 
     @property
     def location(self) -> str:
@@ -113,12 +114,14 @@ def _parquet(file: FileContent, settings: IndexSettings) -> tuple[tuple[Document
     known: set[str] = set()
     declared = frozenset(field.name for field in settings.fields)
     try:
-        table = ParquetTable(io.BytesIO(file.data), file.path, len(file.data), options.zip_max_ratio)
+        # A piece comes from a Dataset's own file: texts may repeat in it, and what they come to is bounded.
+        ratio = options.zip_max_ratio if file.skipped is None else math.inf
+        table = ParquetTable(io.BytesIO(file.data), file.path, len(file.data), ratio)
         column = next((name for name in TEXT_COLUMNS if name in table.names), None)
         if column is None:
             message = f"has no column {' or '.join(TEXT_COLUMNS)}; it has {', '.join(table.names)}"
             raise ParseError(Reason.MISSING_COLUMN, message, file=file.path)
-        for row, values in enumerate(table.rows(), 1):
+        for row, values in enumerate(table.rows(), 1 + (file.skipped or 0)):
             text = values.pop(column)
             if not isinstance(text, str) or not text.strip():
                 refused.append(ParseError(Reason.EMPTY, f"has no text in {column}", file=file.path, row=row))
@@ -193,13 +196,7 @@ def _place(values: Mapping[str, Any]) -> _Place | None:
 
 def _metadata_value(value: object) -> MetadataValue | None:
     """Return a column's value as a document's metadata; None for what can be none."""
-    if isinstance(value, str | int | float | bool):
-        return value
-    if isinstance(value, date | time):  # a datetime is a date
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return int(value) if value.is_finite() and value == value.to_integral_value() else str(value)
     if isinstance(value, list):
-        plain = (_metadata_value(item) for item in value if not isinstance(item, list))
-        return tuple(str(item) for item in plain if item is not None) or None
-    return None
+        items = (_metadata_value(item) for item in value if not isinstance(item, list))
+        return tuple(str(item) for item in items if item is not None) or None
+    return None if isinstance(value, dict | tuple | bytes) else plain(value)

@@ -12,6 +12,7 @@ from functools import partial
 
 import weaviate
 
+from gradatim.api.ragindex import MetadataType
 from gradatim.api.reasons import Reason
 from gradatim.api.run import IndexInputs
 from gradatim.api.runstatus import Failure
@@ -69,42 +70,42 @@ def in_place_obstacles(build: Build, former: RetrievalManifest) -> list[str]:
 
 
 def open_writer(
-    build: Build, client: weaviate.WeaviateClient, name: str, manifest: RetrievalManifest
+    ctx: RunContext, client: weaviate.WeaviateClient, name: str, manifest: RetrievalManifest
 ) -> CollectionWriter:
     """Return the only writer of the collection in this Run."""
-    settings = LoadSettings(pause=partial(_pause, build.ctx), progress=build.ctx.advance)
+    settings = LoadSettings(pause=partial(_pause, ctx), progress=ctx.advance)
     return CollectionWriter(client, name, manifest.vector_name, manifest.tenant_field is not None, settings)
 
 
 def load(
-    build: Build,
+    ctx: RunContext,
     writer: CollectionWriter,
     manifest: RetrievalManifest,
     artifact: Artifact,
     expected: dict[str | None, int],
 ) -> LoadReport:
-    """Create or open the collection, load it, describe it, count it."""
+    """Create or open the collection, load it, describe it, count it. Nothing is asked but the manifest, which may be an earlier spec's."""
     design = CollectionDesign(
         name=writer.name,
         vector_name=manifest.vector_name,
-        vector_index=build.spec.vector_index,
-        fields=build.settings.fields,
+        vector_index=manifest.vector_index,
+        fields=tuple(manifest.fields),
         tenants=writer.tenants,
         description=manifest.to_description(),
     )
     if not writer.exists():
         writer.create(design)
-    report = writer.sync(artifact_rows(build, artifact))
-    writer.reconcile(expected, partial(artifact_rows, build, artifact))
+    dates = frozenset(field.name for field in manifest.fields if field.type is MetadataType.DATE)
+    report = writer.sync(artifact_rows(ctx, artifact, dates))
+    writer.reconcile(expected, partial(artifact_rows, ctx, artifact, dates))
     writer.describe(manifest.to_description())
     return report
 
 
-def artifact_rows(build: Build, artifact: Artifact) -> Iterator[tuple[IndexRow, Vectors]]:
-    """Yield the artifact's chunks with their vectors, one row group in memory at a time."""
-    dates = build.settings.dates
-    for table in ParquetRows(build.ctx.store, artifact.file(CHUNKS_FILE)).groups():
-        build.ctx.check_stop()
+def artifact_rows(ctx: RunContext, artifact: Artifact, dates: frozenset[str]) -> Iterator[tuple[IndexRow, Vectors]]:
+    """Yield the artifact's chunks with their vectors, one row group in memory at a time; `dates` names the metadata fields of that type."""
+    for table in ParquetRows(ctx.store, artifact.file(CHUNKS_FILE)).groups():
+        ctx.check_stop()
         vectors = vectors_of(table.column("vector"))
         for row, vector in zip(table.drop_columns(["vector", "key"]).to_pylist(), vectors, strict=True):
             yield index_row(row, dates), vector

@@ -1,8 +1,8 @@
 """The stages of the index workload, in order.
 
-Read `build_index` from top to bottom: resolve, parse, validate, chunk, embed, write, load, evaluate. Every stage may be cut off at any moment;
-another attempt of the same Run continues from the checkpoints, another Run from the previous version's artifact. The alias is never touched
-here: the operator switches it after its gates.
+Read `build_index` from top to bottom: resolve, parse, validate, chunk, embed, write, load, evaluate; or a version that was lost is loaded again,
+and nothing else. Every stage may be cut off at any moment; another attempt continues from the checkpoints, another Run from those that still
+apply and from the previous version's artifact. The alias is never touched here: the operator switches it after its gates.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from gradatim.workloads.executor import Executor, open_executor
 from gradatim.workloads.index.adopting import Adopted, Wanted, open_adopted
 from gradatim.workloads.index.artifact import Artifact, ArtifactManifest, version_path
 from gradatim.workloads.index.build import Build, Digests
+from gradatim.workloads.index.checkpoints import drop_checkpoints
 from gradatim.workloads.index.chunking import Chunked, chunk_documents
 from gradatim.workloads.index.embedding import Embedded, embed_chunks
-from gradatim.workloads.index.evaluating import QuestionList, evaluate, list_questions
+from gradatim.workloads.index.evaluating import QuestionList, evaluate, list_questions, locate
 from gradatim.workloads.index.failures import rag_failures
 from gradatim.workloads.index.identity import chunk_digest, parse_digest, resolved_digest
 from gradatim.workloads.index.judging import Judgement, judge_documents, reason_counts
@@ -32,6 +33,7 @@ from gradatim.workloads.index.parsing import parse_files
 from gradatim.workloads.index.previous import Previous
 from gradatim.workloads.index.publishing import publish, publish_documents, retrieval_manifest
 from gradatim.workloads.index.resolve import Resolved, resolve_sources
+from gradatim.workloads.index.restoring import restored
 from gradatim.workloads.index.settings import IndexSettings, inputs_of, settings_of
 from gradatim.workloads.index.unchanged import unchanged_output
 from gradatim.workloads.index.vectorstore import vector_store
@@ -42,8 +44,11 @@ from gradatim.workloads.sources import Sources
 def build_index(ctx: RunContext) -> RunResult:
     """Build the index of a RunConfig. Raises WorkloadError with its failure class, or StopRequested."""
     with rag_failures(), ExitStack() as stack:
-        spec, wanted = settings_of(ctx.config)
         address = vector_store(ctx)
+        loaded = restored(ctx, address)
+        if loaded is not None:
+            return loaded
+        spec, wanted = settings_of(ctx.config)
         ctx.stage("resolve")
         models = fetch_models(ctx, spec, stack)
         settings = fitted(wanted, models)
@@ -53,6 +58,7 @@ def build_index(ctx: RunContext) -> RunResult:
         digests = digests_of(ctx, spec, settings, models, resolved)
         found = unchanged_output(ctx, address, digests.resolved, questions.digest)
         if found is not None:
+            drop_checkpoints(ctx)
             return ctx.result("Unchanged", message="nothing changed since the active version was built", index=found)
         previous = Previous.open(ctx.store, inputs_of(ctx.config).previous)
         recipe = Recipe(settings, models.encoder, models.digest)
@@ -63,7 +69,7 @@ def build_index(ctx: RunContext) -> RunResult:
         build = Build(ctx, spec, settings, models, digests, previous, adopted, executor)
         made = make_artifact(build, resolved)
         collection, metrics = serve_artifact(build, made, address, questions)
-        build.drop_checkpoints()
+        drop_checkpoints(ctx)
         return ctx.result(
             "Succeeded",
             message=f"{made.chunked.chunks} chunks of {made.chunked.documents} documents in {collection}{_lent(made)}",
@@ -118,8 +124,9 @@ class Made:
 def make_artifact(build: Build, resolved: Resolved) -> Made:
     """Parse, judge, chunk, embed and write: everything that needs no vector store."""
     ctx, digests = build.ctx, build.digests
-    ctx.stage("parse", len(resolved.files))
-    parsed = parse_files(build, resolved)
+    files = [piece for file in resolved.files for piece in file.pieces()]
+    ctx.stage("parse", len(files))
+    parsed = parse_files(build, files, resolved.rejections)
     ctx.stage("validate")
     judgement = judge_documents(build, parsed)
     ctx.stage("chunk", len(parsed.parts))
@@ -163,17 +170,18 @@ def serve_artifact(
     from gradatim.workloads.index.loading import choose_target, load, open_writer
 
     ctx, manifest = build.ctx, made.manifest.retrieval
+    located = locate(build, made.artifact, questions, made.chunked.tenants)
     with connected(address) as client:
         collection = choose_target(build, made.chunked.digest, client)
         ctx.stage("load", made.chunked.chunks)
-        load(build, open_writer(build, client, collection, manifest), manifest, made.artifact, made.chunked.tenants)
+        load(ctx, open_writer(ctx, client, collection, manifest), manifest, made.artifact, made.chunked.tenants)
         if questions.digest is None:
             return collection, []
         ctx.stage("evaluate", questions.count)
         from gradatim.rag.retrieve.retriever import Retriever
 
         retriever = Retriever(client, collection, build.models.shelf.models())
-        return collection, evaluate(build, made.artifact, retriever, questions)
+        return collection, evaluate(build, made.artifact, retriever, questions, located)
 
 
 def _lent(made: Made) -> str:

@@ -1,7 +1,7 @@
 """Second stage: document rows for every file, carried over from the previous version or parsed, in checkpointed parts.
 
-A part covers some tens of files; its name is a digest of what goes in, so that another attempt of the same Run finds it. Parts hold rows in
-the order of the listing.
+A part covers some tens of files, or one piece of a Dataset's file; its name is a digest of what goes in, so that another attempt or Run finds it.
+Parts hold rows in the order of the listing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 from gradatim.workloads.index.build import Build
 from gradatim.workloads.index.files import FileContent, Read
 from gradatim.workloads.index.identity import part_name
-from gradatim.workloads.index.resolve import ListedFile, Resolved
+from gradatim.workloads.index.pieces import damaged
+from gradatim.workloads.index.previous import Previous
+from gradatim.workloads.index.resolve import ListedFile
 from gradatim.workloads.index.tables import (
     DOCUMENTS,
     REJECTED,
@@ -37,10 +39,10 @@ class FilePart:
     files: tuple[ListedFile, ...]
     keys: tuple[bytes, ...]
 
-    @property
-    def name(self) -> str:
-        """The checkpoint's name, without folder."""
-        return part_name("documents", [key.hex() for key in self.keys])
+    def name(self, previous: Previous) -> str:
+        """Return the checkpoint's name, without folder. It covers who lends documents, because their chunks are looked for there."""
+        lender = previous.digest if any(previous.has_file(key) for key in self.keys) else ""
+        return part_name("documents", [[key.hex() for key in self.keys], lender, DOCUMENTS.names, REJECTED.names])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,13 @@ def file_parts(files: Sequence[ListedFile], parse_digest: str) -> Iterator[FileP
     held: list[ListedFile] = []
     size = 0
     for file in files:
-        if held and (size + file.file.size > PART_BYTES or len(held) >= PART_FILES):
+        # A piece is a part of its own: what its rows come to is not known by its size.
+        more = file.file.size if file.piece is None else PART_BYTES
+        if held and (size + more > PART_BYTES or len(held) >= PART_FILES):
             yield _part(held, parse_digest)
             held, size = [], 0
         held.append(file)
-        size += file.file.size
+        size += more
     if held:
         yield _part(held, parse_digest)
 
@@ -70,16 +74,16 @@ def _part(files: list[ListedFile], parse_digest: str) -> FilePart:
     return FilePart(tuple(files), tuple(file.identity.key(parse_digest) for file in files))
 
 
-def parse_files(build: Build, resolved: Resolved) -> Parsed:
-    """Write all parts that no attempt has written yet; return them all."""
+def parse_files(build: Build, files: Sequence[ListedFile], unread: Sequence[Rejection]) -> Parsed:
+    """Write all parts that nobody has written yet; return them all. `unread` are the files that could not even be listed."""
     parts: list[str] = []
-    rejections = list(resolved.rejections)
+    rejections = list(unread)
     documents = 0
-    for part in file_parts(resolved.files, build.digests.parse):
+    for part in file_parts(files, build.digests.parse):
         build.ctx.check_stop()
-        path, refused = build.checkpoint(part.name), build.checkpoint(f"rejected-{part.name}")
-        # The rejections are written first: documents without them would look complete.
-        if not build.ctx.store.exists(path):
+        name = part.name(build.previous)
+        path, refused = build.checkpoint(name), build.checkpoint(f"rejected-{name}")
+        if not (build.has_checkpoint(path) and build.has_checkpoint(refused)):
             table, found = _parse_part(build, part)
             build.write_table(refused, rejections_to_table(found))
             build.write_table(path, table)
@@ -99,6 +103,7 @@ def _parse_part(build: Build, part: FilePart) -> tuple[pa.Table, list[Rejection]
     read_files = 0
     for read in build.executor.map("read", _contents(build, fresh, rejections)):
         found: Read = read
+        _check_whole(fresh, found)
         rows += found.rows
         rejections += found.rejections
         read_files += 1
@@ -112,6 +117,14 @@ def _parse_part(build: Build, part: FilePart) -> tuple[pa.Table, list[Rejection]
     # Stable: the documents of one file keep their order.
     positions = sorted(range(len(ranks)), key=lambda position: ranks[position])
     return table.take(pa.array(positions, pa.int64())), rejections
+
+
+def _check_whole(fresh: list[tuple[ListedFile, bytes]], found: Read) -> None:
+    """Raise WorkloadError Data/DataInvalid where a piece of a Dataset's file was refused as a whole: single rows of it may be."""
+    pieces = {key: file.file for file, key in fresh if file.piece is not None}
+    for item in found.rejections:
+        if item.file in pieces and item.row is None and item.document is None:
+            raise damaged(pieces[item.file], item.message)
 
 
 def _contents(

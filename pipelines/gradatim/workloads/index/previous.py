@@ -88,9 +88,19 @@ class Previous:
         table = table.append_column("carried", pa.array([True] * len(table), pa.bool_()))
         return table.append_column("rejected", pa.array([False] * len(table), pa.bool_())).select(DOCUMENTS.names)
 
-    def chunks_of(self, document: str, chunk_digest: str) -> range | None:
-        """Return the positions of a carried document's chunks, None where they were cut otherwise or the document had none."""
-        if self.manifest is None or self.manifest.chunk_digest != chunk_digest or document not in self._ranges:
+    @property
+    def digest(self) -> str:
+        """Which version this is; empty for none."""
+        return "" if self.manifest is None else self.manifest.digest
+
+    def chunks_of(self, document: str, chunk_digest: str, encoder_digest: str) -> range | None:
+        """Return the positions of a carried document's chunks, None where they were cut otherwise or the document had none.
+
+        Rows of another encoder are others too: they carry the key of its vectors.
+        """
+        if self.manifest is None or document not in self._ranges:
+            return None
+        if (self.manifest.chunk_digest, self.manifest.encoder_digest) != (chunk_digest, encoder_digest):
             return None
         return range(*self._ranges[document])
 

@@ -7,13 +7,14 @@ make the result look better than it is. Pure but for reading the source's files.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure
 from gradatim.rag.metrics import Span
+from gradatim.rag.retrieve.plan import QueryError, check_question
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.index.reading import ParquetRows
 from gradatim.workloads.sources import FileRejected, SourceFile
@@ -82,13 +83,17 @@ def parse_question(values: Mapping[str, Any], place: str) -> Question:
         raise _bad(f"{place}: 'id' must be text or a whole number")
     if not isinstance(text, str) or not text.strip():
         raise _bad(f"{place}: question {identity}: 'question' must be text")
+    try:
+        text = check_question(text)
+    except QueryError as error:
+        raise _bad(f"{place}: question {identity}: {error}") from error
     if not isinstance(gold, list) or not gold:
         raise _bad(f"{place}: question {identity}: 'gold' must be a list with at least one passage")
     tenant = values.get("tenant")
     if tenant is not None and not isinstance(tenant, str):
         raise _bad(f"{place}: question {identity}: 'tenant' must be text")
     references = tuple(_reference(item, f"{place}: question {identity}") for item in gold)
-    return Question(str(identity), text.strip(), references, place, tenant)
+    return Question(str(identity), text, references, place, tenant)
 
 
 def _reference(item: object, where: str) -> GoldReference:
@@ -100,6 +105,26 @@ def _reference(item: object, where: str) -> GoldReference:
     if type(start) is not int or type(end) is not int or not 0 <= start < end:
         raise _bad(f"{where}: a gold passage needs 'quote', or 'start' and 'end' with 0 <= start < end")
     return GoldReference(item["document"], start=start, end=end)
+
+
+def check_tenancy(questions: Iterable[Question], field: str | None) -> None:
+    """Raise WorkloadError for the first question that names no tenant where `field` keeps them apart, or one where nothing does."""
+    for question in questions:
+        where = f"{question.place}: question {question.id}"
+        if field is None and question.tenant is not None:
+            raise _bad(
+                f"{where} names tenant {question.tenant[:80]!r}, but this index has no tenants; leave 'tenant' out"
+            )
+        if field is not None and not question.tenant:
+            raise _bad(f"{where} names no tenant, but this index keeps tenants apart by {field}; add 'tenant'")
+
+
+def check_known_tenants(questions: Iterable[Question], tenants: Container[str | None]) -> None:
+    """Raise WorkloadError for the first question whose tenant has no chunk in the version."""
+    for question in questions:
+        if question.tenant is not None and question.tenant not in tenants:
+            why = f"no document of the index belongs to tenant {question.tenant[:80]!r}"
+            raise _bad(f"{question.place}: question {question.id}: {why}; correct the question or the sources")
 
 
 def locate_questions(questions: list[Question], documents: ParquetRows) -> list[LocatedQuestion]:

@@ -6,7 +6,8 @@ Nothing is parsed here. The listing is bound to the Run by `Sources.bind`, so th
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from gradatim.api.common import NamedSource
 from gradatim.api.reasons import Reason
@@ -15,6 +16,7 @@ from gradatim.workloads.context import RunContext
 from gradatim.workloads.errors import WorkloadError
 from gradatim.workloads.index.files import FileContent
 from gradatim.workloads.index.identity import FileIdentity
+from gradatim.workloads.index.pieces import Piece, pieces_of
 from gradatim.workloads.index.tables import Rejection
 from gradatim.workloads.sources import FileRejected, SourceFile, Sources
 
@@ -23,18 +25,32 @@ READ_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file with its identity and its way in."""
+    """A file with its identity and its way in; or, of a Dataset's file, a `piece`."""
 
     file: SourceFile
     identity: FileIdentity
+    of_dataset: bool = False
+    piece: Piece | None = None
+
+    def pieces(self) -> Iterator[ListedFile]:
+        """Yield what is read at once: the file itself, or the pieces of a Dataset's. Raises WorkloadError for one that cannot be used."""
+        if not self.of_dataset:
+            yield self
+            return
+        for piece in pieces_of(self.file):
+            content = f"{self.identity.content}#{piece.name}"
+            yield replace(self, identity=replace(self.identity, content=content), piece=piece)
 
     def content(self, key: bytes) -> FileContent:
         """Read the file for a worker. Raises FileRejected, or WorkloadError Data/Stale when it changed since it was listed."""
+        where = self.identity
+        if self.piece is not None:
+            return FileContent(where.source, where.path, key, self.piece.read(), where.metadata, self.piece.skipped)
         data = self.file.read()
         if not self.file.exact and _digest(data) != self.identity.content:
             text = f"{self.file.location} changed while the Run was on; request a new Run"
             raise WorkloadError(Failure.DATA, Reason.STALE, text)
-        return FileContent(self.identity.source, self.identity.path, key, data, self.identity.metadata)
+        return FileContent(where.source, where.path, key, data, where.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +79,8 @@ def resolve_sources(ctx: RunContext, named: list[NamedSource], sources: Sources)
             except FileRejected as error:
                 rejections.append(Rejection(entry.name, file.path, "resolve", error.reason, str(error)))
                 continue
-            files.append(ListedFile(file, FileIdentity(entry.name, file.path, content, metadata)))
+            identity = FileIdentity(entry.name, file.path, content, metadata)
+            files.append(ListedFile(file, identity, of_dataset=entry.source.dataset_ref is not None))
             ctx.advance()
     sources.bind()
     return Resolved(
@@ -77,7 +94,8 @@ def _skipped(source: str, path: str, reason: str) -> Rejection:
 
 def _hash_file(file: SourceFile) -> str:
     if file.size > file.limit:
-        raise FileRejected("TooLarge", f"has {file.size} bytes, more than {file.limit}; split it or leave it out")
+        text = f"has {file.size} bytes, more than {file.limit}; split it, leave it out, or raise limits.maxDocumentBytes in the profile"
+        raise FileRejected("TooLarge", text)
     digest = hashlib.sha256()
     with file.open() as stream:
         while block := stream.read(READ_BYTES):

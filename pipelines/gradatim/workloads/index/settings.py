@@ -42,7 +42,7 @@ class IndexSettings:
                 "MissingTenant",
                 f"has no value for the tenant field {self.tenant_field}; add it to the source's metadata",
             )
-        if not TENANT_PATTERN.match(str(value)):
+        if not TENANT_PATTERN.fullmatch(str(value)):
             text = "use 1 to 64 letters, digits, hyphens or underscores"
             return (
                 "TenantName",

@@ -48,7 +48,7 @@ def unchanged_output(
         return None
     if manifest.digest != previous.digest or not _is_loaded(address, previous.collection, manifest):
         return None
-    return _output(manifest, artifact, previous.collection, report)
+    return recorded_output(manifest, artifact, previous.collection, report)
 
 
 def _is_loaded(address: VectorStoreAddress, collection: str, manifest: ArtifactManifest) -> bool:
@@ -62,9 +62,10 @@ def _is_loaded(address: VectorStoreAddress, collection: str, manifest: ArtifactM
     return (loaded.digest, found.objects) == (manifest.digest, manifest.chunks)
 
 
-def _output(
+def recorded_output(
     manifest: ArtifactManifest, artifact: Artifact, collection: str, report: EvaluationReport | None
 ) -> IndexOutput:
+    """Return the output of a version as its artifact tells it."""
     return IndexOutput(
         digest=manifest.digest,
         resolved_digest=manifest.resolved_digest,

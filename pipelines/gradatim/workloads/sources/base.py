@@ -19,6 +19,7 @@ from gradatim.workloads.errors import WorkloadError
 
 EXAMPLES = 5
 READ_BYTES = 1 << 20
+_SMALLER = "split it, leave it out, or raise limits.maxDocumentBytes in the profile"
 
 
 class FileRejected(Exception):
@@ -60,13 +61,11 @@ class SourceFile:
         """Return the whole content. Raises FileRejected(TooLarge) beyond `limit` or the profile's `maxDocumentBytes`."""
         bound = min(self.limit, limit) if limit is not None else self.limit
         if self.size > bound:
-            raise FileRejected(
-                "TooLarge", f"{self.path} has {self.size} bytes, more than {bound}; split it or leave it out"
-            )
+            raise FileRejected("TooLarge", f"{self.path} has {self.size} bytes, more than {bound}; {_SMALLER}")
         with self.open() as stream:
             data = stream.read(bound + 1)
         if len(data) > bound:
-            raise FileRejected("TooLarge", f"{self.path} has more than {bound} bytes; split it or leave it out")
+            raise FileRejected("TooLarge", f"{self.path} has more than {bound} bytes; {_SMALLER}")
         return data
 
     @property

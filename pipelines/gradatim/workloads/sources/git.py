@@ -39,7 +39,7 @@ FETCH_SECONDS = 1800
 COMMAND_SECONDS = 120
 POLL_SECONDS = 0.2
 SSH_PORT = 22
-_COMMIT = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _DENIED = ("authentication failed", "access denied", "permission denied", "could not read username", "403", "401",
            "terminal prompts disabled", "invalid username or password", "host key verification failed")  # fmt: skip
@@ -114,7 +114,7 @@ class Repository:
 
     def fetch(self, revision: str) -> str:
         """Fetch one revision without history and return its commit."""
-        pinned = bool(_COMMIT.match(revision))
+        pinned = bool(_COMMIT.fullmatch(revision))
         status, errors = self._fetch(["--depth=1", "--", "origin", revision])
         if status and pinned and ("not our ref" in errors or "unadvertised" in errors):
             # Old servers give only what a branch points at: take the branches and look inside.
@@ -125,7 +125,7 @@ class Repository:
             raise self._failure(revision, errors)
         name = revision if pinned else "FETCH_HEAD"
         commit = self._run(["rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]).decode().strip()
-        if not _COMMIT.match(commit):
+        if not _COMMIT.fullmatch(commit):
             raise unreachable(self._source, f"revision {revision} does not name a commit", transient=False)
         return commit
 

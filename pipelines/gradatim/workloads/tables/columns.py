@@ -1,13 +1,16 @@
-"""Types of free metadata columns, and a form of a column that loses nothing until all values of its file are known.
+"""Values and types of free metadata columns, and a form of a column that loses nothing until all values of its file are known.
 
 Pure. A file is read in blocks, and its column of numbers may turn to text in the last one: what the first block holds must then still say
-whether it was 1 or 1.0. Used by `schema.py`, which knows the fixed columns.
+whether it was 1 or 1.0. Used by `schema.py`, which knows the fixed columns, and by the parsing of an index: both read the same value alike.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +27,19 @@ _PLAIN: Mapping[Kinds, pa.DataType] = {
 }
 _NUMBERS = frozenset({"int", "wide", "float"})
 _WIDE, _HUGE = 2**63, 2**1023
+
+
+def plain(value: object) -> bool | int | float | str | None:
+    """Return a value that is neither list nor object nor binary as JSON would have it; None for what is no number, as JSON has no name for it."""
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, date | time):  # a datetime is a date
+        return value.isoformat()
+    return str(value)
 
 
 def kinds_of(values: Iterable[Any]) -> Kinds:
@@ -77,6 +93,17 @@ def restored(column: pa.ChunkedArray, own: Kinds, whole: Kinds) -> pa.ChunkedArr
 def as_text(value: Any) -> str:
     """Return a value as a text column shows it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: Decimal) -> int | float | str | None:
+    """A decimal with more digits than a float holds becomes text, unless it has no places: its column is then one of whole numbers."""
+    if not value.is_finite():
+        return None
+    near = float(value)
+    exact = Decimal(repr(near)) == value or value.as_tuple().exponent == 0
+    if not exact or not -_WIDE <= near < _WIDE:
+        return str(value)
+    return int(value) if value == value.to_integral_value() else near
 
 
 def _converted(values: list[Any], wanted: pa.DataType) -> list[Any]:

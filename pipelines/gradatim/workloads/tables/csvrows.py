@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterator
 
@@ -33,7 +34,8 @@ class _Lines:
             wide = stream.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
             stream.seek(0)
             if wide:
-                yield from self._wide().splitlines(keepends=True)
+                # Not `splitlines`: it would cut a record at U+2028 and U+0085 too.
+                yield from io.StringIO(self._wide(), newline="")
                 return
             for _, line in lines(stream, self._max):
                 self.too_long = self.too_long or line is None

@@ -37,7 +37,7 @@ def read_parquet(file: SourceFile) -> Iterator[RawRow]:
 
 
 class ParquetTable:
-    """An opened file of `size` bytes: the `names` of its columns, and whether it is `ours`, written by a Dataset.
+    """An opened file of `size` bytes: the `names` of its columns, the rows of each of its `groups`, and whether it is `ours`, written by a Dataset.
 
     Raises FileRejected, on opening as on reading, for what is not Parquet or unpacks to more than `ratio` times its size.
     """
@@ -50,7 +50,8 @@ class ParquetTable:
             self._file = pq.ParquetFile(stream, buffer_size=READ_BYTES, pre_buffer=False, read_dictionary=kept)
             self.names = tuple(self._file.schema_arrow.names)
             self.ours = KIND_KEY in (self._file.schema_arrow.metadata or {})
-            groups = map(self._file.metadata.row_group, range(self._file.metadata.num_row_groups))
+            groups = [self._file.metadata.row_group(number) for number in range(self._file.metadata.num_row_groups)]
+            self.groups = tuple(group.num_rows for group in groups)
             self._unpacked = sum(group.total_byte_size for group in groups)
         self._check_ratio(self._unpacked)
 
@@ -64,6 +65,13 @@ class ParquetTable:
                 self._check_ratio(written_out)
                 for piece in _pieces(batch):
                     yield from piece.to_pylist()
+
+    def group(self, number: int) -> bytes:
+        """Return a row group as a file of its own, not packed."""
+        sink = pa.BufferOutputStream()
+        with self._refusals():
+            pq.write_table(self._file.read_row_group(number), sink, compression="none")
+        return bytes(sink.getvalue())
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

@@ -7,7 +7,6 @@ kind knows become `metadata.<name>`, so nothing that a file says is lost.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from gradatim.api.dataset import SchemaKind
 from gradatim.rag.model import document_id
-from gradatim.workloads.tables.columns import Kinds, as_text, lossless, noted_kinds, restored, type_of
+from gradatim.workloads.tables.columns import Kinds, as_text, lossless, noted_kinds, plain, restored, type_of
 
 LOCATORS = ("source", "file", "row", "page")
 METADATA = "metadata."
@@ -216,17 +215,12 @@ def _metadata(name: str, value: Any) -> dict[str, Any]:
 
 
 def _scalar(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, str):
-        return _valid(value)
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
     if isinstance(value, bytes):
         raise RowError("WrongType", "a column holds binary data; leave it out or convert it to text")
-    return _valid(json.dumps(value, ensure_ascii=False, default=str))
+    if isinstance(value, list | tuple | dict):
+        return _valid(json.dumps(value, ensure_ascii=False, default=plain))
+    found = plain(value)
+    return _valid(found) if isinstance(found, str) else found
 
 
 def _text(name: str, value: Any, *, loose: bool) -> str | None:

@@ -24,7 +24,7 @@ from gradatim.workloads.tables.schema import Place, Reject, resolve_column
 
 ALL = "all"
 MAX_SPLITS = 64
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def position(content: bytes, seed: int, purpose: str) -> float:
@@ -74,7 +74,7 @@ def by_column(wanted: str, blocks: Iterable[Sequence[object]]) -> Assignment:
         found = []
         for value in values:
             name = str(value) if value is not None else ""
-            found.append(known.setdefault(name, len(known)) if _NAME.match(name) else -1)
+            found.append(known.setdefault(name, len(known)) if _NAME.fullmatch(name) else -1)
             if len(known) > MAX_SPLITS:
                 text = f"splits.column {wanted} has more than {MAX_SPLITS} values, each of which would be a split"
                 raise WorkloadError(Failure.USER, Reason.INVALID_SPEC, text)
