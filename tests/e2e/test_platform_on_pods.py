@@ -61,13 +61,15 @@ def rerun(platform: OnPods) -> str:
 
 
 def finished(platform: OnPods, run: str, seconds: float = 420) -> Body:
-    """Return the index once this Run has brought a result."""
-    return platform.wait(
+    """Return the index once this Run's version is current: what already serves stays Ready when a Run or its gates fail."""
+    body = platform.wait(
         "ragindex",
         "gradatim-docs",
         lambda b: b["status"]["run"]["name"] == run and b["status"]["run"]["done"] and is_ready(b),
         seconds,
     )
+    assert (body["status"]["run"]["succeeded"], condition(body, "Current")[0]) == (True, "True"), platform.story(body)
+    return body
 
 
 def test_a_run_outlives_an_upgrade_of_the_chart_and_the_death_of_the_operator(platform: OnPods) -> None:
@@ -79,7 +81,7 @@ def test_a_run_outlives_an_upgrade_of_the_chart_and_the_death_of_the_operator(pl
     now = "--force", "--grace-period=0"
     platform.cluster.kubectl("delete", "pods", "-n", SYSTEM, "-l", "app.kubernetes.io/name=gradatim-operator", *now)
     attempts = finished(platform, run)["status"]["run"]["attempts"]
-    assert [(a["number"], a["outcome"]) for a in attempts] == [(1, attempts[0]["outcome"])]
+    assert [(a["number"], a["outcome"]) for a in attempts] == [(1, "Succeeded")]
     left = platform.get("rayjob", f"{run}-a1")
     assert not left or left["metadata"]["uid"] == job, "the attempt was started a second time"
 

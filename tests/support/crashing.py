@@ -1,13 +1,13 @@
-"""Crashes of an operator at chosen writes of many lives at once.
+"""Crashes of an operator at chosen calls: one at a time, or at chosen writes of many lives at once.
 
-Used by the crash tests of both runtimes. Each life has a namespace of its own and at most one write at which the proxy holds its request,
-before it reaches the API server or before its answer comes back. Once all are held the process is killed: one crash for each of them.
+Used by the crash tests of all runtimes. The proxy holds the call, before it reaches its server or before its answer comes back, until the
+process has been killed. Of many lives each has a namespace of its own and at most one such write: one kill is a crash for each of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.support.faultproxy import Answer, Call, Cut, Proxy
@@ -15,6 +15,40 @@ from tests.support.operator import Operator
 from tests.support.watcher import Body
 
 HOLD_SECONDS = 180
+
+
+class Hold:
+    """Holds the first call that is `wanted`, "before" it reaches its server or "after" it was done, until the operator is dead."""
+
+    def __init__(self, when: str, wanted: Callable[[Call], bool]) -> None:
+        """Take which of the two, and what tells the call from all others."""
+        self._when, self._wanted = when, wanted
+        self._held, self._release = asyncio.Event(), asyncio.Event()
+
+    async def before(self, call: Call) -> Answer | None:
+        """Hold a call that must not reach the server."""
+        if self._when == "before":
+            await self._hold(call)
+        return None
+
+    async def after(self, call: Call, answer: Answer) -> Answer:
+        """Hold the answer of a call that was done."""
+        if self._when == "after":
+            await self._hold(call)
+        return answer
+
+    async def kill(self, operator: Operator) -> None:
+        """Kill the operator once the call is held; whoever starts after it meets no obstacle."""
+        async with asyncio.timeout(HOLD_SECONDS):
+            await self._held.wait()
+        await operator.kill()
+        self._release.set()
+
+    async def _hold(self, call: Call) -> None:
+        if not self._held.is_set() and self._wanted(call):
+            self._held.set()
+            await self._release.wait()
+            raise Cut
 
 
 @dataclass
@@ -27,6 +61,15 @@ class Crashing:
     held: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
     last: Body = field(default_factory=dict)
+
+
+def outcome_written(call: Call) -> str | None:
+    """Return the outcome of the last attempt in a status that the call writes; None for any other call."""
+    if not call.write or call.subresource != "status":
+        return None
+    attempts = (call.document["status"].get("run") or {}).get("attempts") or [{}]
+    found: str | None = attempts[-1].get("outcome")
+    return found
 
 
 class Crashes:

@@ -119,11 +119,11 @@ async def running(
 
 
 async def ready(k: KubeRayBench, key: Key, generation: int = 1) -> Body:
-    """Return the object once that generation is ready."""
+    """Return the object once a Run of that generation has succeeded and serves."""
 
     def holds(body: Body) -> bool:
         run = body.get("status", {}).get("run") or {}
-        return truth(body, "Ready")[0] == "True" and run.get("generation", 0) >= generation and run["done"]
+        return truth(body, "Ready")[0] == "True" and run.get("generation", 0) >= generation and run["succeeded"]
 
     return await k.watcher.until(key, holds, f"ready with generation {generation}")
 

@@ -20,10 +20,10 @@ def s3(platform: OnPods, prefix: str) -> Body:
 
 
 def upload(platform: OnPods) -> None:
-    """Put the quickstart's input into the bucket."""
+    """Put the quickstart's input into the bucket: the pages that its `prepare.sh` takes."""
     for page in sorted((ROOT / "docs").rglob("*.md")):
         name = page.relative_to(ROOT / "docs")
-        if name.parts[0] != "reference":
+        if name.parts[0] not in {"reference", "decisions", "benchmarks.md"}:
             platform.store.put(DOCS, f"handbook/{name}", page.read_bytes())
     for file in ("questions.jsonl", "tickets.jsonl"):
         platform.store.put(DOCS, f"{file.removesuffix('.jsonl')}/{file}", (QUICKSTART / file).read_bytes())

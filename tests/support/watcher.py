@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -150,6 +150,8 @@ class Watcher:
         self._by_key: dict[tuple[str, str, str], list[Body]] = {}
         self._changed = asyncio.Condition()
         self._ended: list[BaseException] = []
+        self._judged: dict[str, int] = {}
+        self._told: set[str] = set()
 
     def ended(self, watch: asyncio.Task[None]) -> None:
         """Take note of a watch that ended by an error, so that who waits in vain says so."""
@@ -216,8 +218,20 @@ class Watcher:
 
     def all_violations(self) -> list[str]:
         """Return what must never be seen, over everything seen."""
-        found: list[str] = []
-        for states in self.states.values():
-            name = "{kind} {metadata[namespace]}/{metadata[name]}".format(**states[-1])
-            found += [f"{name} {text}" for text in violations(states)]
+        return _named(self.states)
+
+    def new_violations(self) -> list[str]:
+        """Return those that no earlier call returned; objects without a new state are not judged again."""
+        grown = {uid: states for uid, states in self.states.items() if self._judged.get(uid) != len(states)}
+        self._judged |= {uid: len(states) for uid, states in grown.items()}
+        found = [text for text in _named(grown) if text not in self._told]
+        self._told.update(found)
         return found
+
+
+def _named(by_uid: Mapping[str, list[Body]]) -> list[str]:
+    found: list[str] = []
+    for states in by_uid.values():
+        name = "{kind} {metadata[namespace]}/{metadata[name]}".format(**states[-1])
+        found += [f"{name} {text}" for text in violations(states)]
+    return found

@@ -127,6 +127,12 @@ class Bench:
         assert result.outcome == "Succeeded", (result.reason, result.message)
         return result
 
+    def loaded(self, **options: Any) -> RunResult:
+        """Run one attempt that must load what was there, and build nothing."""
+        result = self.run(**options)
+        assert result.outcome == "Unchanged", (result.reason, result.message)
+        return result
+
     def collections(self) -> list[str]:
         """The collections of this object that exist."""
         with connected(self.address) as client:

@@ -52,7 +52,7 @@ def test_the_old_version_comes_back_without_sources_questions_or_model(bench: Be
     bench.drop_all()
     shutil.rmtree(bench.corpus)
     gone = {"model": {"uri": "package://there_is_no_such_model"}}
-    again = bench.built(previous=first, restore=first, embedding=gone, evaluation=questions(bench))
+    again = bench.loaded(previous=first, restore=first, embedding=gone, evaluation=questions(bench))
     assert again.index is not None
     changed = {"reused_vectors": first.index.chunks, "embedded": 0}
     assert again.index == first.index.model_copy(update=changed)
@@ -72,10 +72,10 @@ def test_a_version_keeps_its_own_schema_and_tenants_and_may_be_loaded_twice(benc
     sources = [{"name": "docs", "source": {"path": f"file://{teams}"}}]
     first = bench.built(sources=sources, **TENANTS)
     assert first.index is not None
-    again = bench.built(restore=first)
+    again = bench.loaded(restore=first)
     assert objects(bench.address, first.index.collection) == first.index.chunks
     bench.drop_all()
-    again = bench.built(restore=first)  # the spec has neither fields nor tenants by now
+    again = bench.loaded(restore=first)  # the spec has neither fields nor tenants by now
     assert again.index is not None
     assert (again.index.digest, again.index.collection) == (first.index.digest, first.index.collection)
     assert "opal0" in asks(bench, again, tenant="red")

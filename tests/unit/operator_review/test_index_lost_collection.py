@@ -161,7 +161,7 @@ def ended(seen: World, digest: str = DIGEST, outcome: Any = "Succeeded", **more:
         stamp=stamp,
         outcome=outcome,
         finished=rfc3339(seen.now),
-        index=output if outcome == "Succeeded" else None,
+        index=None if outcome == "Failed" else output,
         **more,
     )
     return Evidence(config=config, observed=Observed(Phase.SUCCEEDED, finished_at=rfc3339(seen.now)), result=result)
@@ -178,6 +178,7 @@ def current(reason: str = "Succeeded", value: str = "True") -> list[Condition]:
     return [Condition(type="Current", status=value, reason=reason, message="x", last_transition_time=LONG_AGO)]
 
 
+@pytest.mark.parametrize("outcome", ["Unchanged", "Succeeded"], ids=["", "as an earlier release says"])
 @pytest.mark.parametrize("spec", [{}, PIN], ids=["", "pinned"])
 @pytest.mark.parametrize(
     "known",
@@ -185,7 +186,7 @@ def current(reason: str = "Succeeded", value: str = "True") -> list[Condition]:
     ids=["what serves is current", "the last refresh had failed", "the last refresh was refused"],
 )
 def test_a_loaded_version_changes_nothing_but_that_it_serves(
-    world: Make, spec: dict[str, Any], known: list[Condition]
+    world: Make, spec: dict[str, Any], known: list[Condition], outcome: str
 ) -> None:
     before = world().status
     assert before.run is not None
@@ -195,7 +196,7 @@ def test_a_loaded_version_changes_nothing_but_that_it_serves(
     assert (started(seen), seen.status.run and seen.status.run.trigger) == (None, "restore")
     assert said(seen.status, ConditionType.READY) == ("Unknown", "Recorded")
     there = dataclasses.replace(seen, aliases=Aliases(collection=None, present=True, known=True))
-    done, found = passes(there, ended(there))
+    done, found = passes(there, ended(there, outcome=outcome))
     assert (done.status.history, done.status.versions_built) == (before.history, 1)
     assert found.gate_failure is None
     after, found = passes(done, None)
@@ -218,6 +219,24 @@ def test_a_spec_that_somebody_waits_for_is_tried_again_after_a_restore(world: Ma
     assert started(done) == "generation"
     names = {r.name for r in (failed, done.status.run, plan(done, SETTINGS).decision.step.run) if r is not None}
     assert len(names) == 3, "no Run has the name of another"
+
+
+def test_a_restore_and_a_spec_that_fail_do_not_take_turns(world: Make) -> None:
+    before = world().status
+    assert before.run is not None
+    failed = before.run.model_copy(update={"succeeded": False})
+    known = {"run": failed, "conditions": current("DataInvalid", "False")}
+    seen, begun = world(aliases=LOST, spec={"retry": {"maxRetries": 0}}, status=known), list[str]()
+    for _ in range(30):
+        run = seen.status.run
+        end = ended(seen, outcome="Failed", failure="Data", reason="ArtifactCorrupt") if run and not run.done else None
+        begun += [cause] if (cause := started(seen)) else []
+        seen, _ = passes(seen, end)
+    assert begun == ["restore"]
+    changed = world(spec={"retry": {"maxRetries": 0}, "chunking": {"maxTokens": 99}}).index
+    metadata = changed.metadata.model_copy(update={"generation": 2})
+    changed = changed.model_copy(update={"metadata": metadata})
+    assert started(dataclasses.replace(seen, index=changed)) == "generation", "another spec may bring one that serves"
 
 
 def test_a_spec_that_has_changed_under_a_pin_is_not_missed_after_a_restore(world: Make) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import errno
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Attempt, Outcome, RunStatus, StoreIdentity
 from gradatim.operator.applying import discard
-from gradatim.operator.errors import DependencyError, TryLater
+from gradatim.operator.errors import DependencyError, OperatorError, TryLater
 from gradatim.operator.kube import Body
 from gradatim.operator.leftovers import collect
-from gradatim.operator.stores.artifacts import ArtifactStore
+from gradatim.operator.stores.artifacts import ArtifactStore, StoreFull
+from gradatim.operator.stores.documents import ResultRejected
 from gradatim.operator.stores.identity import Opener
+from gradatim.operator.stores.local import LocalFiles
 
 FOLDER = "ragindex/docs/u"
 RUN = [
@@ -113,3 +117,66 @@ async def test_more_versions_than_can_be_looked_through_stop_no_run(
     await collect(store, owner(tmp_path), replaced(succeeded=True))
     monkeypatch.undo()
     assert len(await store.list(f"{FOLDER}/versions")) == 4
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, name: str, error: OperatorError) -> None:
+    """Let the store refuse to delete what has this name."""
+    real = ArtifactStore.delete
+
+    async def delete(self: ArtifactStore, prefix: str, *, within: str) -> None:
+        if prefix.endswith(name):
+            raise error
+        await real(self, prefix, within=within)
+
+    monkeypatch.setattr(ArtifactStore, "delete", delete)
+
+
+FORBIDDEN = DependencyError("artifactStore", "not allowed", reason=Reason.STORE_NOT_READABLE)
+
+
+@pytest.mark.parametrize("name", ["/run-1", "/0000000000000002"])
+@pytest.mark.parametrize("error", [FORBIDDEN, ResultRejected("a link")], ids=["forbidden", "a link"])
+async def test_what_the_operator_may_not_remove_stops_no_run(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: OperatorError
+) -> None:
+    refusing(monkeypatch, name, error)
+    await collect(store, owner(tmp_path), replaced(succeeded=True))
+    left = {path.split("/")[-2] for path in await store.list(f"{FOLDER}/versions")}
+    assert left == {"0000000000000001"} | ({"0000000000000002"} if name != "/run-1" else set())
+
+
+async def test_versions_that_are_a_link_stop_no_run(store: ArtifactStore, tmp_path: Path) -> None:
+    versions = tmp_path / "team" / FOLDER / "versions"
+    versions.rename(tmp_path / "elsewhere")
+    versions.symlink_to(tmp_path / "elsewhere")
+    await collect(store, owner(tmp_path), replaced(succeeded=True))
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 3, "nothing behind it goes"
+
+
+async def test_a_store_that_does_not_answer_is_asked_again(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, "/run-1", DependencyError("artifactStore", "no answer"))
+    with pytest.raises(DependencyError):
+        await collect(store, owner(tmp_path), replaced(succeeded=True))
+
+
+@pytest.mark.parametrize("enough", [True, False])
+async def test_on_a_full_disk_what_was_downloaded_makes_room_for_the_request_to_stop(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, enough: bool
+) -> None:
+    real, run = LocalFiles.write, tmp_path / "team" / FOLDER / "run-1"
+
+    def write(self: LocalFiles, parts: Sequence[str], data: bytes) -> None:
+        if not enough or (run / "downloads").exists() or (run / "work").exists():
+            raise OSError(errno.ENOSPC, "no space left")
+        real(self, parts, data)
+
+    monkeypatch.setattr(LocalFiles, "write", write)
+    if enough:
+        await collect(store, owner(tmp_path), replaced(succeeded=False))
+        assert await store.read("_control/run-1/stop.json") is not None
+    else:
+        with pytest.raises(StoreFull):
+            await collect(store, owner(tmp_path), replaced(succeeded=False))
+    assert run.exists() is not enough

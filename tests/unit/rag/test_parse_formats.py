@@ -148,6 +148,9 @@ QUOTES = {
     ),
     "a record of several lines that begins like one": ('text,tenant\na,acme\n"12" pipe\nsecret,gamma\nend",acme\n', [], "row 2: "),
     "a quote that is open to the end of the file": ('text,tenant\na,acme\n"b,beta\nc,gamma\n', [], "row 2: "),
+    "a quote within one that goes on in the next line": (
+        'tenant,text\nA,"He said "hi" and\nB,the secret of A"\nB,fine\n', [], "row 1: ",
+    ),
     "a header with an open quote": ('text,"tenant\na,acme\n', [], "row 0: "),
 }  # fmt: skip
 
@@ -174,6 +177,48 @@ def test_a_wrong_quote_gives_no_row_to_another_tenant(
     (refused,) = parsed.rejected
     assert refused.reason is Reason.BROKEN
     assert place in str(refused)
+
+
+def test_a_long_line_with_wrong_quotes_takes_linear_time() -> None:
+    with pytest.raises(ParseError, match="row 1: "):
+        parse(b"a,b\n" + b'"x" y,' + b'"",' * 200_000 + b'"open\nc,d\n', "a.csv", ParseOptions())
+
+
+def test_quotes_of_tsv_are_letters_where_they_enclose_no_field() -> None:
+    parsed = parse(
+        b'text\tn\n"Hello" he said\t5\n"12" pipe"\t6\nok\t7\n', "a.tsv", ParseOptions(text_columns=("text",))
+    )
+    assert [(document.text, document.metadata["n"]) for document in parsed.documents] == [
+        ('"Hello" he said', "5"),
+        ("ok", "7"),
+    ]
+    assert [error.row for error in parsed.rejected] == [2]
+    with pytest.raises(ParseError, match="row 1: "):
+        parse(b'n\ttext\nA\t"He said "hi" and\nB\tthe secret of A"\n', "a.tsv", ParseOptions(text_columns=("text",)))
+
+
+def test_a_row_without_cells_uses_up_what_cells_span() -> None:
+    page = b"<table><tr><td rowspan=2>EU<td>1<tr></tr><tr><td>US<td>2</table>"
+    assert parse(page, "a.html", ParseOptions(tables=TableForm.TEXT)).documents[0].text == "EU\t1\nUS\t2"
+
+
+def test_a_wide_heading_of_a_table_costs_one_place() -> None:
+    page = b"<table>" + b"<tr><td colspan=1000>x" * 300 + b"</table>"
+    assert parse(page, "a.html", ParseOptions(tables=TableForm.TEXT)).documents[0].text.count("x") == 300
+
+
+@pytest.mark.parametrize(
+    "tag", ["button", "center", "dir", "legend", "listing", "menu", "optgroup", "option", "select"]
+)
+def test_words_of_a_cell_stay_apart(tag: str) -> None:
+    page = f"<table><tr><td>Name<{tag}>Value</{tag}>x</table>".encode()
+    text = parse(page, "a.html", ParseOptions(tables=TableForm.TEXT)).documents[0].text
+    assert text.split() == ["Name", "Value", "x"]
+
+
+def test_a_bad_byte_late_in_a_long_text_leaves_it_utf8() -> None:
+    parsed = parse(b"plain " * 20_000 + "“so”".encode() + b"\xff", "a.txt", ParseOptions())
+    assert parsed.documents[0].text.endswith("“so”\ufffd")
 
 
 def test_all_csv_columns_make_the_text_unless_some_are_chosen() -> None:

@@ -122,6 +122,16 @@ CASES = {
     "html nested after a script in quotes": ("a.html", b"<a title='<script>'>" + DEEP, {}, Reason.BROKEN, "deeper than 512"),
     "html nested after a tag like an end": ("a.html", (b"<div>" * 300 + b"</x>" * 300) * 20, {}, Reason.BROKEN, "deeper than 512"),
     "html nested in svg, where cells nest": ("a.html", b"<svg>" + b"<td>" * 20_000, {}, Reason.BROKEN, "deeper than 512"),
+    "html whose end tags do not reach out of objects": (
+        "a.html", b"<div><object></div></object>" * 5000, {}, Reason.BROKEN, "deeper than 512",
+    ),
+    "html that opens again what objects keep from ending": (
+        "a.html", b"<div>" + b"".join(b"<b id=%d><object></b></object>" % i for i in range(1500)) + b"</div>" + b"<p>x</p>" * 5000, {},
+        Reason.BROKEN, "deeper than 512",
+    ),
+    "html nested in svg after its end tag in a block": (
+        "a.html", b"<svg><foreignObject><div></svg></div></foreignObject>" + b"<a>" * 20_000, {}, Reason.BROKEN, "deeper than 512",
+    ),
     "a tag of many attributes": ("a.html", b"<a " + NAMES + b">x", {}, Reason.BROKEN, "a tag with more than 1000 attributes"),
     "a body that is given many": (
         "a.html", NAMES.replace(b" ", b"><body ") + b">x", {}, Reason.BROKEN, "a tag with more than 1000 attributes",
@@ -171,6 +181,25 @@ def test_what_is_no_encoding_of_text_is_refused_wherever_it_is_named(encoding: s
 )  # fmt: skip
 def test_html_takes_linear_time(page: bytes) -> None:
     assert len(parse(page, "a.html").documents) == 1
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        pytest.param(b"<svg/><svg />" + b"<p><br/><li>x" * 600, "- x", id="svg that closes itself"),
+        pytest.param(b"<p>a<math/>" + b"<p>x" * 600, "x", id="math that closes itself"),
+        pytest.param(b"<p>a<math><mtext><![CDATA[x < y & z]]></mtext></math>", "ax < y & z", id="text of math"),
+        pytest.param(b"<a name=x>t" * 600, "t", id="anchors that are left open"),
+        pytest.param(b"<a name=x />t<nobr>" * 600, "t", id="anchors that close themselves"),
+        pytest.param(
+            b"<table><tr><td><table><tr><th>x<td><b>y</b><tr><td><a>z</a></table><td><object>q</object></table>" * 600, "z",
+            id="tables in tables",
+        ),
+        pytest.param(b"<div><table><tr><td>x<table><caption><i>c</i><tr><td>" * 60, "x", id="tables deep in tables"),
+    ],
+)  # fmt: skip
+def test_html_that_nests_less_than_it_seems_is_read(page: bytes, text: str) -> None:
+    assert text in parse(page, "a.html", ParseOptions()).documents[0].text
 
 
 def test_a_page_with_instructions_for_another_program_is_read_without_them() -> None:

@@ -26,6 +26,7 @@ from gradatim.workloads.index.previous import Previous
 from gradatim.workloads.index.reading import vector_array
 from gradatim.workloads.index.resolve import ListedFile
 from gradatim.workloads.index.tables import CHUNKS, DOCUMENTS, document_row, vectors_schema
+from gradatim.workloads.store import ArtifactStore
 
 FILES = [ListedFile(memory_file("a.md", b"Hello."), FileIdentity("docs", "a.md", "v1"))]
 
@@ -109,12 +110,56 @@ def test_a_file_that_was_not_written_to_its_end_is_made_again(tmp_path: Path, ki
     assert [pq.read_table(run.store.open_input(path)).num_rows for path in parts] == [1]
 
 
+def damaged_inside(data: bytes, where: str) -> bytes:
+    """Return a Parquet file of which the beginning and the end are as they were."""
+    start = 4 if where == "pages" else len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    return data[:start] + b"\xff" * 24 + data[start + 24 :]
+
+
+@pytest.mark.parametrize("where", ["pages", "footer"])
+@pytest.mark.parametrize("kind", ["documents-", "rejected-", "chunks-"])
+def test_a_file_that_was_damaged_later_is_made_again(tmp_path: Path, kind: str, where: str) -> None:
+    run, worker = DatasetRun(tmp_path, {}), Worker()
+    parts = cut(build_of(run, worker))
+    damaged = [p for p in run.store.list(checkpoint_path(run.context())) if p.rpartition("/")[2].startswith(kind)]
+    for path in damaged:
+        table = pq.read_table(run.store.open_input(path))
+        if not len(table):  # without a row there is no page
+            table = pa.Table.from_pylist([dict.fromkeys(table.column_names)], schema=table.schema)
+            build_of(run, worker).write_table(path, table)
+        run.store.write(path, damaged_inside(run.store.read(path), where))
+        with pytest.raises((OSError, pa.ArrowException)):
+            pq.read_table(run.store.open_input(path))
+    assert cut(build_of(run.but(run="d-r2"), worker)) == parts
+    assert worker.done[2:] == (["cut a.md"] if kind == "chunks-" else ["read a.md"])
+    for path in damaged:
+        pq.read_table(run.store.open_input(path))
+
+
+def test_a_store_that_fails_does_not_look_like_a_damaged_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, worker = DatasetRun(tmp_path, {}), Worker()
+    cut(build_of(run, worker))
+
+    def fails(*_: object) -> bytes:
+        raise OSError("When reading information for key: Network is unreachable")
+
+    monkeypatch.setattr(ArtifactStore, "read", fails)
+    with pytest.raises(OSError, match="Network"):
+        cut(build_of(run.but(run="d-r2"), worker))
+    assert len(worker.done) == 2
+
+
 def test_vectors_are_found_whatever_their_files_are_called_and_torn_ones_are_none(tmp_path: Path) -> None:
     run = DatasetRun(tmp_path, {})
     build = build_of(run, Worker())
     columns = [pa.array([b"k" * 32], pa.binary(32)), vector_array(pa.array([1.0, 2.0]).to_numpy().reshape(1, 2))]
     build.write_table(build.checkpoint("vectors-1.parquet"), pa.Table.from_arrays(columns, schema=vectors_schema(2)))
     run.store.write(build.checkpoint("vectors-2.parquet"), b"")
+    whole = run.store.read(build.checkpoint("vectors-1.parquet"))
+    for number, where in ((3, "pages"), (4, "footer")):
+        run.store.write(build.checkpoint(f"vectors-{number}.parquet"), damaged_inside(whole, where))
     found = list(vector_files(run.but(run="d-r2").context()))
     assert [rows.column("key").to_pylist() for rows in found] == [[b"k" * 32]]
 

@@ -76,7 +76,19 @@ def stands_for(known: Known, trigger: Trigger) -> str | None:
     """
     if trigger.cause != RESTORE or known.run is None:
         return known.spec_digest
-    return None if known.unsettled else known.run.spec_digest
+    failed = known.unsettled and known.run.spec_digest == known.spec_digest
+    return None if failed else known.run.spec_digest
+
+
+def _failed_in_vain(known: Known) -> bool:
+    """Return whether a restore has failed after the spec of now had: another try at that waits until one has succeeded.
+
+    Or each would take the place of the other, and neither would ever find the pause that it owes.
+    """
+    run = known.run
+    if run is None or not restores(run) or run.succeeded or run.spec_digest is not None:
+        return False
+    return run.generation == (known.metadata.generation or 0)
 
 
 def due(known: Known, now: datetime) -> Trigger | None:
@@ -84,7 +96,7 @@ def due(known: Known, now: datetime) -> Trigger | None:
     metadata = known.metadata
     requested = metadata.annotations.get(ANNOTATION_REQUESTED_AT)
     wanted = requested[:64] if requested else None
-    if known.run is None or known.run.spec_digest != known.spec_digest:
+    if known.run is None or (known.run.spec_digest != known.spec_digest and not _failed_in_vain(known)):
         # After a restore that very name may have been given before it, and a Run never has the name of another.
         after = f"/{known.run.name}" if known.run is not None and restores(known.run) else ""
         asked_for = f"generation/{metadata.generation}/{known.spec_digest}{after}"

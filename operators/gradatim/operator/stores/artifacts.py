@@ -33,6 +33,10 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OBJECT_DEPTH, _CONTROL_DEPTH = 3, 2
 
 
+class StoreFull(DependencyError):
+    """There is no room left to write; what is deleted may make some."""
+
+
 class Files(Protocol):
     """The blocking half: `local.LocalFiles` or `s3.S3Files`."""
 
@@ -129,7 +133,7 @@ def _fault(error: OSError | ValueError) -> DependencyError:
         message = "the operator may not use the artifact store; check the permissions of its folder"
         return DependencyError("artifactStore", message, reason=Reason.STORE_NOT_READABLE)
     if isinstance(error, OSError) and error.errno in _FULL:
-        return DependencyError("artifactStore", "the disk of the artifact store is full: free space there")
+        return StoreFull("artifactStore", "the disk of the artifact store is full: free space there")
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         message = "the artifact store is mounted read-only, and the operator writes below _control/ and deletes; mount it writable"
         return DependencyError("artifactStore", message, reason=Reason.STORE_NOT_READABLE)

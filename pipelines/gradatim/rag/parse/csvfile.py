@@ -1,8 +1,9 @@
 """csv and tsv: each record a document with its row number, or the whole file as one Markdown table.
 
 A record that does not fit the header is refused by itself, with its row; the file goes on. So is one whose quotes are wrong, where its
-line is a whole record all the same. Where it is not, nobody can tell whose text the lines that follow are, and a row must never come under
-the tenant of another: the file is refused. Field and row limits are enforced while
+line is a whole record all the same: each field that a quote opens ends with one. Where it is not, nobody can tell whose text the lines that
+follow are, and a row must never come under the tenant of another: the file is refused. In tsv, where quotes often mean nothing, such a line
+is read as it stands when its quotes come in pairs. Field and row limits are enforced while
 reading, so that a file of one endless field costs no more than its own size.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -109,7 +111,13 @@ def _records(text: str, name: str, options: ParseOptions) -> Iterator[Record | P
             return
         except csv.Error as error:
             row += 1
-            alone = reader.line_num == before + 1 and width == _width(lines.last, dialect)
+            single = reader.line_num == before + 1
+            literal = _literal(lines.last, name) if single and width else []
+            if literal and len(literal) == width:
+                _check_row(row, name, options)
+                yield row, _checked(literal, row, name, options)
+                continue
+            alone = single and width == _width(lines.last, dialect) and _whole(lines.last, dialect)
             refused = _misquoted(error, name, row, alone=alone)
             if not alone:
                 raise refused from error
@@ -121,10 +129,15 @@ def _records(text: str, name: str, options: ParseOptions) -> Iterator[Record | P
         row += 1
         width = width or len(fields)
         _check_row(row, name, options)
-        if max(map(len, fields)) > options.max_field_chars:
-            message = f"has a field of more than {options.max_field_chars} characters; check the quotes around this row"
-            raise ParseError(Reason.TOO_LARGE, message, file=name, row=row)
-        yield row, fields
+        yield row, _checked(fields, row, name, options)
+
+
+def _checked(fields: list[str], row: int, name: str, options: ParseOptions) -> list[str]:
+    """The same fields; raises ParseError(TooLarge) where one of them is too long."""
+    if max(map(len, fields)) > options.max_field_chars:
+        message = f"has a field of more than {options.max_field_chars} characters; check the quotes around this row"
+        raise ParseError(Reason.TOO_LARGE, message, file=name, row=row)
+    return fields
 
 
 def _check_row(row: int, name: str, options: ParseOptions) -> None:
@@ -138,6 +151,24 @@ def _width(line: str, dialect: type[csv.Dialect]) -> int:
         return len(next(csv.reader([line], dialect, strict=False), []))
     except csv.Error:
         return 0
+
+
+def _whole(line: str, dialect: type[csv.Dialect]) -> bool:
+    """Whether each field of a line that opens with a quote ends with one; else its text may go on in the lines that follow.
+
+    A field ends at the first quote before a separator, and nothing is tried twice: the time is linear.
+    """
+    separator = re.escape(dialect.delimiter)
+    field = rf'(?>"[^\n]*?"(?=[{separator}\n]|\Z)|[^"{separator}\n][^{separator}\n]*+|)'
+    return re.fullmatch(rf"{field}(?:{separator}{field})*+\n?", line) is not None
+
+
+def _literal(line: str, name: str) -> list[str]:
+    """Fields of a line of tsv, where quotes are letters; none where a field opens a quote that it does not close, or of other files."""
+    if not name.lower().endswith(".tsv"):
+        return []
+    fields = line.rstrip("\n").split("\t")
+    return [] if any(field.startswith('"') and field.count('"') % 2 for field in fields) else fields
 
 
 def _misquoted(error: csv.Error, name: str, row: int, *, alone: bool) -> ParseError:

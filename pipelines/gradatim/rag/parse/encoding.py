@@ -99,7 +99,7 @@ def detect(data: bytes) -> str:
         data.decode("utf-8")
         return "utf-8"
     except UnicodeDecodeError:
-        return "utf-8" if _mostly_utf8(data[:SAMPLE]) else "windows-1252"
+        return "utf-8" if _mostly_utf8(data) else "windows-1252"
 
 
 def joined_pairs(text: str) -> str:
@@ -127,11 +127,14 @@ def _utf16_without_mark(head: bytes) -> str:
     return ""
 
 
-def _mostly_utf8(head: bytes) -> bool:
-    """True when well-formed multi-byte sequences outnumber broken ones: a damaged UTF-8 file, not a Latin-1 one."""
-    text = head.decode("utf-8", "replace")
+def _mostly_utf8(data: bytes) -> bool:
+    """True when well-formed multi-byte sequences outnumber broken ones: a damaged UTF-8 file, not a Latin-1 one.
+
+    Looks at all of it: many a long English text has its first curly quote late.
+    """
+    text = data.decode("utf-8", "replace")
     broken = text.count(REPLACEMENT)
-    good = sum(1 for char in text if ord(char) > 127) - broken
+    good = len(text) - len(text.encode("ascii", "ignore")) - broken
     return good > broken
 
 

@@ -24,11 +24,14 @@ DROPPED = frozenset({
     "option", "input", "textarea", "dialog",
 })  # fmt: skip
 BLOCKS = frozenset({
-    "address", "article", "aside", "blockquote", "body", "dd", "details", "div", "dl", "dt", "fieldset", "figcaption", "figure",
-    "footer", "form", "header", "hgroup", "hr", "html", "li", "main", "ol", "p", "section", "summary", "ul",
+    "address", "article", "aside", "blockquote", "body", "center", "dd", "details", "dir", "div", "dl", "dt", "fieldset", "figcaption",
+    "figure", "footer", "form", "header", "hgroup", "hr", "html", "legend", "li", "listing", "main", "menu", "ol", "p", "section",
+    "summary", "ul",
 })  # fmt: skip
-_TABLE_PARTS = frozenset({"caption", "pre", "table", "tbody", "td", "tfoot", "th", "thead", "tr"})
 HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
+_APART = BLOCKS | set(HEADINGS) | {
+    "br", "button", "caption", "optgroup", "option", "pre", "select", "table", "tbody", "td", "tfoot", "th", "thead", "tr",
+}  # of the words of a cell  # fmt: skip
 # Detection tells these apart better than page authors do; and a page that says UTF-16 in letters of one byte is none.
 _DETECTED = frozenset(
     {
@@ -164,8 +167,9 @@ def _rows(table: Any, grid: Grid) -> list[list[str]]:
     for _, group in groupby(
         (row for row in table.css("tr") if _owner(row) == table.mem_id), key=lambda row: row.parent.mem_id
     ):
-        found = ([cell for cell in row.iter(include_text=False) if cell.tag in {"td", "th"}] for row in group)
-        rows += grid.placed([_cell(cell) for cell in cells] for cells in found if cells)
+        found = [[cell for cell in row.iter(include_text=False) if cell.tag in {"td", "th"}] for row in group]
+        placed = grid.placed([_cell(cell) for cell in cells] for cells in found)  # a row without cells uses up spans
+        rows += [row for row, cells in zip(placed, found, strict=True) if cells]
     return rows
 
 
@@ -186,7 +190,7 @@ def _cell_text(cell: Any) -> str:
     parts: list[str] = []
 
     def apart(node: Any) -> None:
-        if node.tag == "br" or node.tag in HEADINGS or node.tag in BLOCKS or node.tag in _TABLE_PARTS:
+        if node.tag in _APART:
             parts.append(" ")
 
     def enter(node: Any) -> bool:

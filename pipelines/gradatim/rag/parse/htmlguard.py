@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 
 from gradatim.rag.parse.types import ParseError, Reason
 
@@ -24,6 +25,10 @@ _NOT_NESTING = frozenset({
 _FORMATTING = frozenset({
     "a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u",
 })  # fmt: skip
+_FOREIGN = frozenset({"svg", "math"})
+_HTML_WITHIN = frozenset({"annotation-xml", "desc", "foreignobject", "mi", "mn", "mo", "ms", "mtext"})  # svg and math
+_CELLS = frozenset({"td", "th", "caption"})
+_SCOPES = frozenset({"object", "applet", "marquee", "template", "table"})  # like cells: no end tag within reaches out
 _EMPTIED = frozenset({"iframe", "noembed", "noframes", "script", "style", "textarea"})  # never text of the page
 _RAW = _EMPTIED | {"plaintext", "title", "xmp"}
 _S = r" \t\n\f\r"
@@ -50,7 +55,10 @@ def guarded(text: str, name: str) -> str:
         start, written = match.start(), ""
         if tag is None:
             position = _comment_end(text, match.end()) if comment else _other_end(text, match, foreign=nesting.foreign)
-            written = "" if (other or "").lower() == "!doctype" else "<!---->"
+            if nesting.foreign and other == "![CDATA[":
+                written = _escaped(text[match.end() : position].removesuffix("]]>"))
+            else:
+                written = "" if (other or "").lower() == "!doctype" else "<!---->"
         else:
             position, attributes, closed = (match.end(), 0, False) if bare else _tag_end(text, match.end(), name)
             if position < 0:  # a tag that the end of the page cuts off is none
@@ -60,7 +68,7 @@ def guarded(text: str, name: str) -> str:
                 nesting.end(element)
             else:
                 nesting.start(element, attributes, closed=closed)
-                if closed and nesting.foreign:  # said as two tags, it means the same in svg and out of it
+                if closed and (nesting.foreign or element in _FOREIGN):  # two tags mean the same in svg and out of it
                     written = f"{text[start : position - 2]}></{tag}>"
                 elif element in _RAW:
                     end = _raw_end(text, position, element)
@@ -71,18 +79,30 @@ def guarded(text: str, name: str) -> str:
     return "".join([*kept, text[copied:]])
 
 
+@dataclass(slots=True)
+class _Scope:
+    """Elements open within an object, a table, a cell or the like, and where the nearest of these are among the open scopes, or -1."""
+
+    tag: str = ""
+    table: int = -1  # or template: an end tag of a cell reaches no further
+    cell: int = -1  # of that table
+    template: int = -1
+    open: Counter[str] = field(default_factory=Counter)
+
+
 class _Nesting:
-    """Open elements, estimated: an end tag closes one of its name, and nothing where none is open."""
+    """Open elements, estimated: an end tag closes one of its name in its own scope, and nothing where none is open there."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._open: Counter[str] = Counter()
+        self._scopes = [_Scope()]
+        self._foreign, self._mixed = 0, False
         self._depth = self._formatting = self._reopened = self._merged = 0
 
     @property
     def foreign(self) -> bool:
         """Whether svg or math is open, where `/>` closes an element and names of HTML have no meaning."""
-        return self._open["svg"] + self._open["math"] > 0
+        return self._foreign > 0
 
     def start(self, tag: str, attributes: int, *, closed: bool) -> None:
         self._reopen()
@@ -90,20 +110,67 @@ class _Nesting:
             self._merged += attributes
             if self._merged > MAX_ATTRIBUTES:
                 raise _too_many_attributes(self._name)
-        if closed if self.foreign else tag in _NOT_NESTING:
+        if tag in _CELLS and not self.foreign:
+            self._cell(tag)
             return
-        self._open[tag] += 1
-        self._depth += 1
-        self._formatting += tag in _FORMATTING
+        if closed if self.foreign or tag in _FOREIGN else tag in _NOT_NESTING:
+            return
+        self._mixed |= self.foreign and tag in _HTML_WITHIN
+        if tag in {"a", "nobr"} and not self.foreign and not self._mixed:  # ends the one before, but in svg they nest
+            self._close(tag)
+        self._count(tag, 1)
         if self._depth > MAX_DEPTH:
             raise _broken(f"nests elements deeper than {MAX_DEPTH}; close them or remove the file", self._name)
+        if tag in _SCOPES:
+            self._enter(tag)
 
     def end(self, tag: str) -> None:
         self._reopen()
-        if self._open[tag]:
-            self._open[tag] -= 1
-            self._depth -= 1
-            self._formatting -= tag in _FORMATTING
+        scope = self._scopes[-1]
+        target = {"table": scope.table, "template": scope.template}.get(
+            tag, scope.cell if tag in _CELLS else len(self._scopes) - 1
+        )
+        if target > 0 and self._scopes[target].tag == tag:
+            self._leave(target)
+            if tag in _CELLS:  # not counted
+                return
+        self._close(tag)
+
+    def _cell(self, tag: str) -> None:
+        """A cell ends the one before it; outside of tables it is none."""
+        if self._scopes[-1].cell > 0:
+            self._leave(self._scopes[-1].cell)
+        if self._scopes[-1].table > 0:
+            self._enter(tag)
+
+    def _enter(self, tag: str) -> None:
+        above, here = self._scopes[-1], len(self._scopes)
+        scope = _Scope(tag, above.table, above.cell, above.template)
+        if tag in _CELLS:
+            scope.cell = here
+        elif tag in {"table", "template"}:
+            scope.table, scope.cell = here, -1
+            scope.template = here if tag == "template" else above.template
+        self._scopes.append(scope)
+
+    def _leave(self, target: int) -> None:
+        """End a scope and those in it. What they leave open counts as open around them: too much rather than too little."""
+        while len(self._scopes) > target:
+            left = self._scopes.pop().open
+            self._scopes[-1].open.update(left)
+
+    def _close(self, tag: str) -> None:
+        if self._scopes[-1].open[tag]:
+            self._count(tag, -1)
+
+    def _count(self, tag: str, step: int) -> None:
+        opened = self._scopes[-1].open
+        opened[tag] += step
+        if not opened[tag]:
+            del opened[tag]
+        self._depth += step
+        self._formatting += step * (tag in _FORMATTING)
+        self._foreign += step * (tag in _FOREIGN)
 
     def _reopen(self) -> None:
         self._reopened += self._formatting
@@ -170,7 +237,11 @@ def _raw(start: str, content: str, tag: str) -> str:
         return start
     if tag == "title":  # character references count in a title
         return start + content.replace("<", "&lt;")
-    return f"<pre>{content.replace('&', '&amp;').replace('<', '&lt;')}</pre>"
+    return f"<pre>{_escaped(content)}</pre>"
+
+
+def _escaped(content: str) -> str:
+    return content.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _broken(message: str, name: str) -> ParseError:

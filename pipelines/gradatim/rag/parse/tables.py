@@ -84,12 +84,12 @@ class Grid:
                 while len(row) in above:
                     row.append(above[len(row)][1])
                 columns = max(1, min(cell.columns, MAX_COLUMNS - len(row)))
-                self._spend(columns - 1)
                 further = label(cell.text) if columns > 1 or cell.rows > 1 else ""
                 if cell.rows > 1:
                     self._spend(columns)
                     below.update((column, (cell.rows - 1, further)) for column in range(len(row), len(row) + columns))
                 alone = len(cells) == 1 and not above
+                self._spend(0 if alone else columns - 1)
                 row += [cell.text, *([] if alone else [further] * (columns - 1))]
             for column in sorted(column for column in above if column >= len(row)):
                 row += [""] * (column - len(row)) + [above[column][1]]

@@ -80,6 +80,8 @@ def open_adopted(ctx: RunContext, uid: str, wanted: Wanted) -> Adopted:
         ctx.check_stop()
         try:
             _add(ctx, Artifact(ctx.store, path), folder, wanted, library)
+        except MemoryError:  # Arrow's is an ArrowException too, and says nothing about the version
+            raise
         except (StoreError, pa.ArrowException, KeyError) as error:
             refused.append(f"{path.rpartition('/')[2]}: {error}")
         except OSError as error:

@@ -13,7 +13,7 @@ from gradatim.api.ragindex import RAGIndexSpec
 from gradatim.workloads.context import RunContext
 from gradatim.workloads.executor import Executor
 from gradatim.workloads.index.adopting import Adopted
-from gradatim.workloads.index.checkpoints import checkpoint_path, is_whole, write_whole
+from gradatim.workloads.index.checkpoints import checkpoint_path, read_whole, write_whole
 from gradatim.workloads.index.models import RunModels
 from gradatim.workloads.index.previous import Previous
 from gradatim.workloads.index.settings import IndexSettings
@@ -45,9 +45,9 @@ class Build:
         """Return the path of a checkpoint."""
         return checkpoint_path(self.ctx, name)
 
-    def has_checkpoint(self, path: str) -> bool:
-        """Tell whether an attempt or Run before this one has written a checkpoint to its end."""
-        return is_whole(self.ctx.store, path)
+    def read_table(self, path: str, schema: pa.Schema) -> pa.Table | None:
+        """Return a checkpoint that an attempt or Run before this one has written to its end, or None."""
+        return read_whole(self.ctx.store, path, schema)
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Write a checkpoint; it appears whole or not at all."""

@@ -3,7 +3,7 @@
 Used by the stages through `Build`. Not in the folder of a Run, because a new spec replaces the Run while most of what it has parsed and embedded
 still holds. The name of a file is a digest of all that goes into it, so what lies there is right for whoever asks for it by name; vectors are
 found by their keys. A process that was cut off may still write there: it writes the same. A file that was not written to its end, as an S3 store
-may keep one, counts as none.
+may keep one, counts as none, and so does one that was damaged later: it is made again in its place, or every later Run would stumble over it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,22 @@ def checkpoint_path(ctx: RunContext, name: str = "") -> str:
     return f"{ctx.config.object_path}/checkpoints/{name}".rstrip("/")
 
 
-def is_whole(store: ArtifactStore, path: str) -> bool:
-    """Tell whether a checkpoint is there and was written to its end."""
+def read_whole(store: ArtifactStore, path: str, schema: pa.Schema | None = None) -> pa.Table | None:
+    """Return a checkpoint; None where there is none that can be read to its end.
+
+    First the bytes, then what they say: a store that fails must not look like a file that is damaged.
+    """
     try:
-        pq.read_metadata(store.open_input(path))
+        data = store.read(path)
     except NotFound:
-        return False
-    except pa.ArrowInvalid as error:
+        return None
+    try:
+        return pq.read_table(pa.BufferReader(data), schema=schema)
+    except MemoryError:  # Arrow's is an ArrowException too
+        raise
+    except (pa.ArrowException, OSError) as error:
         log.warning("%s is made again: %s", path, error)
-        return False
-    return True
+        return None
 
 
 def write_whole(store: ArtifactStore, path: str, table: pa.Table) -> None:
@@ -53,7 +59,7 @@ def write_whole(store: ArtifactStore, path: str, table: pa.Table) -> None:
 def vector_files(ctx: RunContext) -> Iterator[ParquetRows]:
     """Open every checkpoint with vectors."""
     for path in ctx.store.list(checkpoint_path(ctx)):
-        if path.rpartition("/")[2].startswith(VECTORS) and is_whole(ctx.store, path):
+        if path.rpartition("/")[2].startswith(VECTORS) and read_whole(ctx.store, path) is not None:
             yield ParquetRows(ctx.store, path)
 
 

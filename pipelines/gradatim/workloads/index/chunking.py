@@ -71,8 +71,8 @@ def _chunk_part(build: Build, part: str, rejected: frozenset[str], done: Chunked
         part_name("chunks", [source, build.digests.chunk, build.models.digest, left_out, CHUNKS.names])
     )
     done.parts.append(path)
-    if build.has_checkpoint(path):
-        return pq.read_table(build.ctx.store.open_input(path), schema=CHUNKS)
+    if (written := build.read_table(path, CHUNKS)) is not None:
+        return written
     table = _cut(build, documents.take(pa.array(keep, pa.int64())))
     build.write_table(path, table)
     return table

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gradatim.workloads.index.build import Build
 from gradatim.workloads.index.files import FileContent, Read
@@ -83,14 +82,16 @@ def parse_files(build: Build, files: Sequence[ListedFile], unread: Sequence[Reje
         build.ctx.check_stop()
         name = part.name(build.previous)
         path, refused = build.checkpoint(name), build.checkpoint(f"rejected-{name}")
-        if not (build.has_checkpoint(path) and build.has_checkpoint(refused)):
+        rejected, table = build.read_table(refused, REJECTED), build.read_table(path, DOCUMENTS)
+        if rejected is None or table is None:
             table, found = _parse_part(build, part)
-            build.write_table(refused, rejections_to_table(found))
+            rejected = rejections_to_table(found)
+            build.write_table(refused, rejected)
             build.write_table(path, table)
         else:
             build.ctx.advance(len(part.files))
-        rejections += rejections_from_table(pq.read_table(build.ctx.store.open_input(refused), schema=REJECTED))
-        documents += pq.read_metadata(build.ctx.store.open_input(path)).num_rows
+        rejections += rejections_from_table(rejected)
+        documents += len(table)
         parts.append(path)
     return Parsed(tuple(parts), documents, tuple(rejections))
 

@@ -39,6 +39,8 @@ def restored(ctx: RunContext, address: VectorStoreAddress) -> RunResult | None:
         return None
     try:
         return _load(ctx, address, version)
+    except MemoryError:  # Arrow's is an ArrowException too, and says nothing about the artifact
+        raise
     except (StoreError, pa.ArrowException) as error:
         problem = str(error)
     except OSError as error:
@@ -92,8 +94,9 @@ def _load(ctx: RunContext, address: VectorStoreAddress, version: PreviousVersion
     description = _described(manifest.retrieval, report)
     with connected(address) as client:
         load(ctx, open_writer(ctx, client, version.collection, description), description, artifact, expected)
+    # Nothing was built: an operator that was rolled back meanwhile would take a version that has succeeded for its newest one.
     return ctx.result(
-        "Succeeded",
+        "Unchanged",
         message=f"{manifest.chunks} chunks of {manifest.documents} documents loaded again from their artifact into {version.collection}",
         index=recorded_output(manifest, artifact, version.collection, report),
     )
