@@ -15,6 +15,7 @@ from gradatim.api.base import (
     FREE_FORM,
     MAX_NESTING,
     ODD_PATH,
+    WHOLE,
     Address,
     ApiModel,
     Fraction,
@@ -77,6 +78,7 @@ class ModelRef(ApiModel):
         json_schema_extra=rules(
             (f"!(self.uri.matches(r'{ODD_PATH}') || self.uri.split('/').exists(p, p == '..'))", _MODEL_URI)
         )
+        | WHOLE
     )
 
     uri: Annotated[
@@ -104,6 +106,8 @@ class ModelRef(ApiModel):
 
 class ProfileRef(ApiModel):
     """A ComputeProfile of the cluster."""
+
+    model_config = ConfigDict(json_schema_extra=WHOLE)
 
     name: ObjectName = Field(default="default", description="Name of the profile.")
 
@@ -150,6 +154,8 @@ class Expectation(ApiModel):
 class SuiteRef(ApiModel):
     """A ConfigMap of this namespace whose key `suite.json` holds a Great Expectations suite."""
 
+    model_config = ConfigDict(json_schema_extra=WHOLE)
+
     name: ObjectName = Field(description="Name of the ConfigMap.")
 
 
@@ -176,7 +182,9 @@ class Validation(ApiModel):
 class Threshold(ApiModel):
     """An absolute bound."""
 
-    model_config = ConfigDict(json_schema_extra=rules(("has(self.min) || has(self.max)", "threshold needs min or max")))
+    model_config = ConfigDict(
+        json_schema_extra=rules(("has(self.min) || has(self.max)", "threshold needs min or max")) | WHOLE
+    )
     min: Annotated[float, Field(strict=True)] | None = Field(default=None, description="The metric must reach this.")
     max: Annotated[float, Field(strict=True)] | None = Field(
         default=None, description="The metric must not exceed this."
@@ -205,7 +213,7 @@ _GATE_RULES = (
 class Gate(ApiModel):
     """One condition on a metric. Fails closed: a missing metric, too few samples or a failed evaluation is a failure."""
 
-    model_config = ConfigDict(json_schema_extra=rules(*_GATE_RULES))
+    model_config = ConfigDict(json_schema_extra=rules(*_GATE_RULES) | WHOLE)
 
     name: Name = Field(description="Names the gate in verdicts and messages.")
     metric: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_.]*(@[0-9]+)?$")] = Field(

@@ -15,6 +15,7 @@ from gradatim.api.base import (
     ODD_PATH,
     ODD_URL,
     SET,
+    WHOLE,
     Address,
     ApiModel,
     Name,
@@ -29,6 +30,8 @@ from gradatim.api.base import (
 class SecretRef(ApiModel):
     """A Secret of this namespace, sent by the workload only to the hosts in its key `hosts`."""
 
+    model_config = ConfigDict(json_schema_extra=WHOLE)
+
     name: ObjectName = Field(
         description="Name of the Secret; its key `hosts` lists where it may be sent, one host a line."
     )
@@ -36,6 +39,8 @@ class SecretRef(ApiModel):
 
 class DatasetRef(ApiModel):
     """A Dataset of this namespace."""
+
+    model_config = ConfigDict(json_schema_extra=WHOLE)
 
     name: ObjectName = Field(description="Name of the Dataset.")
 
@@ -163,6 +168,7 @@ class Source(ApiModel):
             ("!has(self.path) || !self.path.split('/').exists(p, p == '..')", "path must not contain '..'"),
             (f"!has(self.path) || !self.path.matches(r'{ODD_PATH}')", _PATH),
         )
+        | WHOLE
     )
 
     persistent_volume_claim: ClaimSource | None = None
