@@ -43,6 +43,21 @@ def test_a_word_file_is_read_as_word_shows_it(case: tuple[str, str]) -> None:
     assert parsed.documents[0].text == f"Top\n\n{text}"
 
 
+def styled(style: str) -> str:
+    return p(f'<w:pPr><w:pStyle w:val="{style}"/></w:pPr>', style)
+
+
+def test_a_style_is_found_by_its_id_and_any_other_id_means_the_default() -> None:
+    xml = styled("Heading2") + styled("ListBullet") + styled("nowhere") + styled("Heading2Char") + styled("Title")
+    parsed = parse(word_body(xml), "a.docx", ParseOptions())
+    assert parsed.documents[0].text == "## Heading2\n\n- ListBullet\n\nnowhere\n\nHeading2Char\n\n# Title"
+
+
+def test_paragraphs_take_linear_time() -> None:
+    parsed = parse(word_body("".join(styled("nowhere") for _ in range(3000))), "a.docx", ParseOptions())
+    assert parsed.documents[0].text.count("nowhere") == 3000
+
+
 def test_tables_take_linear_time() -> None:
     rows = [tr(tc(p("EU"), vMerge="restart"), tc(p("0"))), *(tr(DOWN, tc(p(str(n)))) for n in range(1, 1200))]
     parsed = parse(word_body(tbl(*rows)), "a.docx", ParseOptions(tables=TableForm.TEXT))

@@ -245,3 +245,5 @@ def test_an_address_needs_scheme_and_host_and_hides_its_key() -> None:
     assert (found.http.port, found.http.secure, found.grpc.port, found.grpc.secure) == (443, True, 50051, False)
     with pytest.raises(VectorStoreError, match="is not an address"):
         VectorStoreAddress("weaviate:8080", "http://weaviate:50051").parameters()
+    with pytest.raises(VectorStoreError, match="one host and port"):
+        VectorStoreAddress("https://weaviate.example", "https://weaviate.example:443").parameters()

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import docx
+from docx.enum.style import WD_STYLE_TYPE
 from docx.opc.exceptions import OpcError
 from docx.oxml.ns import qn
-from docx.text.paragraph import Paragraph
 from lxml.etree import LxmlError  # type: ignore[import-untyped]  # it ships no types
 
 from gradatim.rag.model import MetadataValue
@@ -60,30 +60,47 @@ def parse_docx(data: bytes, name: str, options: ParseOptions) -> ParsedFile:
 
 
 def _blocks(document: Any, options: ParseOptions, grid: Grid) -> Iterator[str]:
+    styles = _Styles(document)
     if options.page_headers:
-        yield from _running(document, "header", options.tables, grid)
-    yield from _story(document.element.body, document, options.tables, grid)
+        yield from _running(document, "header", styles, options.tables, grid)
+    yield from _story(document.element.body, styles, options.tables, grid)
     if options.page_headers:
-        yield from _running(document, "footer", options.tables, grid)
+        yield from _running(document, "footer", styles, options.tables, grid)
 
 
-def _running(document: Any, kind: str, tables: TableForm, grid: Grid) -> Iterator[str]:
+def _running(document: Any, kind: str, styles: _Styles, tables: TableForm, grid: Grid) -> Iterator[str]:
     """Headers or footers of all sections, each text once: most sections repeat the first one's."""
     seen: set[str] = set()
     for section in document.sections:
         part = getattr(section, kind)
         if part.is_linked_to_previous:
             continue
-        for text in _story(part._element, part, tables, grid):  # noqa: SLF001 - python-docx shows only what lies there directly
+        for text in _story(part._element, styles, tables, grid):  # noqa: SLF001 - python-docx shows only what lies there directly
             if text and text not in seen:
                 seen.add(text)
                 yield text
 
 
-def _story(root: Any, owner: Any, tables: TableForm, grid: Grid) -> Iterator[str]:
-    """Paragraphs and tables of a body, header or footer; `owner` knows the styles."""
+def _story(root: Any, styles: _Styles, tables: TableForm, grid: Grid) -> Iterator[str]:
+    """Paragraphs and tables of a body, header or footer."""
     for element in _shown(root, {_P, _TBL}):
-        yield _paragraph(Paragraph(element, owner)) if element.tag == _P else _table(element, tables, grid)
+        yield _paragraph(element, styles.name(element.style)) if element.tag == _P else _table(element, tables, grid)
+
+
+class _Styles:
+    """Names of a document's paragraph styles: python-docx searches all of them for every paragraph."""
+
+    def __init__(self, document: Any) -> None:
+        default = document.styles.default(WD_STYLE_TYPE.PARAGRAPH)
+        self._default = (default.name or "") if default is not None else ""
+        self._names: dict[str, str] = {}
+        for style in document.styles:
+            named = (style.name or "") if style.type == WD_STYLE_TYPE.PARAGRAPH else self._default
+            self._names.setdefault(style.style_id, named)
+
+    def name(self, style_id: str | None) -> str:
+        """Return the name of a style; that of the default style for no id, an unknown one, and one of another type."""
+        return self._names.get(style_id or "", self._default)
 
 
 def _shown(root: Any, wanted: set[str], around: frozenset[str] = _AROUND) -> Iterator[Any]:
@@ -101,9 +118,8 @@ def _text(paragraph: Any) -> str:
     return "".join(run.text for run in _shown(paragraph, {_R}))
 
 
-def _paragraph(paragraph: Paragraph) -> str:
-    text = _text(paragraph._p).strip()  # noqa: SLF001 - `text` leaves out what is tracked or in a control
-    style = (paragraph.style.name or "") if paragraph.style is not None else ""
+def _paragraph(element: Any, style: str) -> str:
+    text = _text(element).strip()
     if not text:
         return ""
     heading = _HEADING.match(style)

@@ -38,11 +38,15 @@ class VectorStoreAddress:
         return _split(self.endpoint)
 
     def parameters(self) -> ConnectionParams:
-        """Return the client's parameters; raises VectorStoreError for an address without host."""
+        """Return the client's parameters; raises VectorStoreError for an address without host and for one address given twice."""
         from weaviate.connect import ConnectionParams
 
         http_host, http_port, http_secure = self.http()
         grpc_host, grpc_port, grpc_secure = _split(self.grpc_endpoint)
+        if (http_host, http_port) == (grpc_host, grpc_port):  # Weaviate's client takes no such pair
+            raise VectorStoreError(
+                f"{self.endpoint!r} and {self.grpc_endpoint!r} are one host and port; give REST and gRPC a host or a port of their own"
+            )
         return ConnectionParams.from_params(http_host, http_port, http_secure, grpc_host, grpc_port, grpc_secure)
 
 
