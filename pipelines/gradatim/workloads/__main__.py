@@ -28,12 +28,12 @@ from gradatim.api.run import CONFIG_ENV, STORE_FULL_STATUS, RunConfig, RunResult
 from gradatim.api.runstatus import Failure
 from gradatim.workloads.context import STORE_FAULTS, RunContext
 from gradatim.workloads.errors import (
-    DISK_FULL,
     SecretError,
     StopRequested,
     StoreError,
     WorkloadError,
     classify,
+    disk_full,
     shorten,
     stop_behind,
 )
@@ -212,7 +212,7 @@ class ResultWriter:
         return False
 
     def _give_up(self, error: Exception) -> None:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
+        if disk_full(error):
             self.status = STORE_FULL_STATUS
             log.error("the disk of the artifact store %s is full: free space there", self._ctx.store.root)
 

@@ -15,7 +15,7 @@ from gradatim.api.reasons import Reason
 from gradatim.api.runstatus import Failure, ReasonCount, ValidationSummary
 
 MESSAGE_CHARS = 1024
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 TRANSIENT = frozenset(
     {
         errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH,
@@ -37,6 +37,8 @@ _REFUSED = re.compile(
     r"|\b(ExpiredToken|InvalidToken|TokenRefreshRequired)\b|HTTP status 400\) during Head",
     re.IGNORECASE,
 )
+# What S3-compatible stores answer when their disks or a quota are full, as Arrow tells it: Amazon's own never is.
+_STORE_FULL = re.compile(r"HTTP status 507|\b\w*(StorageFull|QuotaExceeded)\b")
 _URL_CREDENTIALS = re.compile(r"://[^/\s@]*@")
 
 
@@ -142,9 +144,16 @@ def _by_name(error: BaseException) -> Classified | None:
     return None
 
 
+def disk_full(error: BaseException) -> bool:
+    """Return whether a write failed because a disk, a quota or an object store is full."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in _DISK_FULL or (error.errno is None and _STORE_FULL.search(str(error)) is not None)
+
+
 def _os_error(error: OSError) -> Classified:
     text = str(error)
-    if error.errno in DISK_FULL:
+    if disk_full(error):
         message = f"disk full: {text}; free space in the artifact store or on the node, the next attempt continues"
         return Classified(Failure.DEPENDENCY, Reason.STORE_UNREACHABLE, shorten(message))
     if _REFUSED.search(text):

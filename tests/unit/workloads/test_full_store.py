@@ -41,24 +41,40 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> RunConfig:
     ).sealed()
 
 
-ENDS: dict[str, tuple[int, int]] = {
-    "a full disk": (errno.ENOSPC, STORE_FULL_STATUS),
-    "a quota that is used up": (errno.EDQUOT, STORE_FULL_STATUS),
-    "a broken disk": (errno.EIO, 1),
+def failed(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+ENDS: dict[str, tuple[OSError, int]] = {
+    "a full disk": (failed(errno.ENOSPC), STORE_FULL_STATUS),
+    "a quota that is used up": (failed(errno.EDQUOT), STORE_FULL_STATUS),
+    "a broken disk": (failed(errno.EIO), 1),
+    "a full MinIO": (
+        OSError(
+            "When uploading part for key 'k' in bucket 'b': AWS Error UNKNOWN (HTTP status 507) during UploadPart operation: Unable to parse "
+            "ExceptionName: XMinioStorageFull Message: Storage backend has reached its minimum free drive threshold."
+        ),
+        STORE_FULL_STATUS,
+    ),
+    "a quota of a bucket": (
+        OSError("AWS Error UNKNOWN (HTTP status 403): ExceptionName: QuotaExceeded"),
+        STORE_FULL_STATUS,
+    ),
+    "a store that fails": (OSError("AWS Error INTERNAL_FAILURE (HTTP status 500) during PutObject operation"), 1),
 }
 
 
-@pytest.mark.parametrize(("number", "status"), ENDS.values(), ids=ENDS.keys())
+@pytest.mark.parametrize(("error", "status"), ENDS.values(), ids=ENDS.keys())
 def test_an_attempt_that_can_write_nothing_ends_as_what_it_is(
     config: RunConfig,
-    number: int,
+    error: OSError,
     status: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(_store: ArtifactStore, _path: str) -> Iterator[None]:
-        raise OSError(number, os.strerror(number))
+        raise error
 
     monkeypatch.setattr(ArtifactStore, "open_output", fail)
     monkeypatch.setattr(program, "RESULT_ATTEMPTS", 1)
