@@ -198,6 +198,12 @@ def _model_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradatim" / "models"
 
 
+_NOT_REACHED = (
+    "on the local platform `gradatim up` starts what does not run; on a cluster reach it with `kubectl port-forward` and give --endpoint and "
+    "--grpc-endpoint"
+)
+
+
 class _translated:  # noqa: N801 - a context manager, used like a function
     """Turn the retrieval library's errors into the client's, by what the caller would do about them."""
 
@@ -214,8 +220,7 @@ class _translated:  # noqa: N801 - a context manager, used like a function
             return
         cause = type(error).__name__
         if cause == "VectorStoreUnreachable":
-            hint = "reach it from here with `kubectl port-forward` and give --endpoint and --grpc-endpoint"
-            raise UnreachableError(str(error), hint=hint) from error
+            raise UnreachableError(str(error), hint=_NOT_REACHED) from error
         if cause == "CredentialsRefused":
             raise UnauthorizedError(
                 str(vars(error)["problem"]), hint=f"name a file with Weaviate's API key in {KEY_ENV}"
