@@ -114,7 +114,7 @@ def map_list(key: str = "name") -> dict[str, Any]:
 
 
 ATOMIC = {"x-kubernetes-list-type": "atomic"}
-# One value: whoever applies a part of it applies all of it (docs/decisions/0014-blocks-that-are-one-value.md).
+# One value, owned and replaced whole by server-side apply. Only where nothing below has a default: docs/decisions/0014-blocks-that-are-one-value.md.
 WHOLE: dict[str, Any] = {"x-kubernetes-map-type": "atomic"}
 SET = {"x-kubernetes-list-type": "set"}
 FREE_FORM = {"x-kubernetes-preserve-unknown-fields": True}

@@ -107,8 +107,6 @@ class ModelRef(ApiModel):
 class ProfileRef(ApiModel):
     """A ComputeProfile of the cluster."""
 
-    model_config = ConfigDict(json_schema_extra=WHOLE)
-
     name: ObjectName = Field(default="default", description="Name of the profile.")
 
 
@@ -182,9 +180,7 @@ class Validation(ApiModel):
 class Threshold(ApiModel):
     """An absolute bound."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(("has(self.min) || has(self.max)", "threshold needs min or max")) | WHOLE
-    )
+    model_config = ConfigDict(json_schema_extra=rules(("has(self.min) || has(self.max)", "threshold needs min or max")))
     min: Annotated[float, Field(strict=True)] | None = Field(default=None, description="The metric must reach this.")
     max: Annotated[float, Field(strict=True)] | None = Field(
         default=None, description="The metric must not exceed this."
@@ -213,7 +209,7 @@ _GATE_RULES = (
 class Gate(ApiModel):
     """One condition on a metric. Fails closed: a missing metric, too few samples or a failed evaluation is a failure."""
 
-    model_config = ConfigDict(json_schema_extra=rules(*_GATE_RULES) | WHOLE)
+    model_config = ConfigDict(json_schema_extra=rules(*_GATE_RULES))
 
     name: Name = Field(description="Names the gate in verdicts and messages.")
     metric: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_.]*(@[0-9]+)?$")] = Field(

@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from gradatim.api.base import (
-    WHOLE,
     ApiModel,
     Count,
     Digest,
@@ -58,8 +57,6 @@ class SchemaKind(StrEnum):
 class Sampling(ApiModel):
     """A reproducible sample by hash; adding rows keeps those already chosen as far as the limit allows."""
 
-    model_config = ConfigDict(json_schema_extra=WHOLE)
-
     limit: Annotated[int, Field(ge=1, le=2**40, strict=True)] | None = Field(
         default=None, description="Rows to keep at most; absent means all."
     )
@@ -92,7 +89,6 @@ class Splits(ApiModel):
                 "fractions must sum to 1",
             ),
         )
-        | WHOLE
     )
     fractions: Annotated[list[Split], Field(max_length=16, json_schema_extra=map_list())] = Field(
         default_factory=list, description="Splits by hash; the fractions sum to 1."
@@ -113,8 +109,6 @@ class Splits(ApiModel):
 
 class NearDedup(ApiModel):
     """MinHash over word shingles: rows whose estimated Jaccard similarity reaches the threshold count as one."""
-
-    model_config = ConfigDict(json_schema_extra=WHOLE)
 
     threshold: Annotated[float, Field(ge=0.5, le=1.0, strict=True)] = Field(
         default=0.85, description="Estimated Jaccard similarity from which rows count as one."

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gradatim.api.base import WHOLE, ApiModel, FieldName, Flag, map_list, rules
+from gradatim.api.base import ApiModel, FieldName, Flag, map_list, rules
 from gradatim.api.common import ModelRef
 
 
@@ -58,7 +58,6 @@ class Chunking(ApiModel):
                 "parent.maxTokens must exceed maxTokens",
             ),
         )
-        | WHOLE
     )
     strategy: ChunkStrategy = ChunkStrategy.RECURSIVE
     max_tokens: Annotated[int, Field(ge=16, le=8192, strict=True)] = Field(
@@ -88,8 +87,6 @@ class Prefix(ApiModel):
 class Embedding(ApiModel):
     """The encoder and how it is run."""
 
-    model_config = ConfigDict(json_schema_extra=WHOLE)
-
     model: ModelRef
     batch_tokens: Annotated[int, Field(ge=128, le=1_048_576, strict=True)] = Field(
         default=8192, description="Tokens in a batch, padding included."
@@ -114,8 +111,6 @@ class MetadataType(StrEnum):
 class MetadataField(ApiModel):
     """A field of document metadata that queries may filter by."""
 
-    model_config = ConfigDict(json_schema_extra=WHOLE)
-
     name: FieldName = Field(description="Name of the field.")
     type: MetadataType = MetadataType.TEXT
     filterable: Flag = Field(default=True, description="Queries may filter by it.")
@@ -139,7 +134,6 @@ class VectorIndex(ApiModel):
                 "type flat does not support quantization pq: use bq, rq or none",
             )
         )
-        | WHOLE
     )
     type: Literal["hnsw", "flat"] = Field(default="hnsw", description="flat compares with every vector: exact, slow.")
     distance: Literal["cosine", "dot", "l2-squared"] = Field(

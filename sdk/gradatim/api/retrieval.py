@@ -9,14 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gradatim.api.base import WHOLE, ApiModel, FieldName, rules
+from gradatim.api.base import ApiModel, FieldName, rules
 from gradatim.api.common import ModelRef
 
 
 class Rerank(ApiModel):
     """A cross-encoder that orders the best candidates again."""
-
-    model_config = ConfigDict(json_schema_extra=WHOLE)
 
     model: ModelRef
     top_n: Annotated[int, Field(ge=1, le=200, strict=True)] = Field(
@@ -27,8 +25,6 @@ class Rerank(ApiModel):
 class Diversity(ApiModel):
     """Maximal marginal relevance: 1 is relevance alone."""
 
-    model_config = ConfigDict(json_schema_extra=WHOLE)
-
     mmr_lambda: Annotated[float, Field(ge=0, le=1, strict=True)] = Field(
         default=0.7, description="Weight of relevance against likeness to what is already chosen."
     )
@@ -36,8 +32,6 @@ class Diversity(ApiModel):
 
 class Recency(ApiModel):
     """Scores halve every `halfLifeDays` of the date field."""
-
-    model_config = ConfigDict(json_schema_extra=WHOLE)
 
     half_life_days: Annotated[float, Field(gt=0, le=100_000, strict=True)] = Field(
         default=180, description="Days after which a score counts half."

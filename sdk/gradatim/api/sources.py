@@ -68,6 +68,7 @@ class ClaimSource(ApiModel):
                 _SUB_PATH,
             )
         )
+        | WHOLE
     )
 
     claim_name: ObjectName = Field(description="Name of the PersistentVolumeClaim.")
@@ -86,7 +87,7 @@ class S3Source(ApiModel):
     """Objects under a prefix of an S3-compatible store."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules((f"!(self.uri.matches(r'{ODD_PATH}') || {_CLIMBS.format('self.uri')})", _S3))
+        json_schema_extra=rules((f"!(self.uri.matches(r'{ODD_PATH}') || {_CLIMBS.format('self.uri')})", _S3)) | WHOLE
     )
 
     uri: Annotated[str, Field(max_length=1024, pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$")] = Field(
@@ -168,7 +169,6 @@ class Source(ApiModel):
             ("!has(self.path) || !self.path.split('/').exists(p, p == '..')", "path must not contain '..'"),
             (f"!has(self.path) || !self.path.matches(r'{ODD_PATH}')", _PATH),
         )
-        | WHOLE
     )
 
     persistent_volume_claim: ClaimSource | None = None

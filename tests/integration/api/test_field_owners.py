@@ -1,4 +1,4 @@
-"""Who owns what of a spec on a real API server: blocks that are one value change hands whole, everything else field by field."""
+"""Who owns what of a spec on a real API server: what is one value changes hands whole, everything else field by field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.spec_cases import BASES, Manifest
+from tests.support.spec_cases import BASES, FULL, Manifest
 
 from gradatim.api import GROUP, VERSION, kind_of
 from gradatim.api.crd import crd
@@ -56,24 +56,40 @@ def spec(**changes: Any) -> dict[str, Any]:
     return copy.deepcopy(dict(BASES["RAGIndex"]["spec"])) | changes
 
 
-def sources(**source: Any) -> list[dict[str, Any]]:
-    return [{"name": "docs", "source": source}]
+def embedding(**model: Any) -> dict[str, Any]:
+    return {"model": model}
 
 
-GIT = {"url": "https://git.example/a.git", "revision": "main"}
+BUCKET = {"uri": "s3://models/minilm", "endpoint": "https://store.example", "secretRef": {"name": "store"}}
 
 
-def test_another_kind_of_source_takes_the_place_of_the_first_instead_of_joining_it(
-    http: httpx.Client, name: str
-) -> None:
-    mine = manifest(spec(sources=sources(git=GIT)), name=name)
+def test_another_model_takes_nothing_over_that_was_meant_for_the_first(http: httpx.Client, name: str) -> None:
+    mine = manifest(spec(embedding=embedding(**BUCKET)), name=name)
     assert applied(http, mine, "gitops").status_code == 201
-    theirs = manifest({"sources": sources(path="file:///data/docs")}, name=name)
+    theirs = manifest({"embedding": embedding(uri="s3://other/model")}, name=name)
     refused = applied(http, theirs, "person")
     assert refused.status_code == 409
-    assert '.spec.sources[name="docs"].source' in refused.json()["message"]
+    assert ".spec.embedding.model" in refused.json()["message"]
     taken = applied(http, theirs, "person", force=True)
-    assert taken.json()["spec"]["sources"][0]["source"] == {"path": "file:///data/docs"}
+    assert taken.json()["spec"]["embedding"]["model"] == {"uri": "s3://other/model"}
+
+
+@pytest.mark.parametrize(
+    "what", [*BASES.values(), *FULL.values()], ids=[*BASES, *(f"{kind}, every field" for kind in FULL)]
+)
+def test_what_another_tool_created_is_applied_without_a_conflict(http: httpx.Client, what: Manifest) -> None:
+    own = what | {"metadata": what["metadata"] | {"name": f"owned-{uuid.uuid4().hex[:8]}"}}
+    kind = kind_of(what["kind"])
+    folder = f"/apis/{GROUP}/{VERSION}/" + ("namespaces/default/" if kind.namespaced else "") + kind.plural
+    http.post(folder, json=own, params={"fieldManager": "kubectl-create"}).raise_for_status()
+    path = f"{folder}/{own['metadata']['name']}"
+    try:
+        params = {"fieldManager": "gradatim", "fieldValidation": "Strict"}
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        answer = http.patch(path, params=params, headers=headers, content=json.dumps(own))
+        assert (answer.status_code, answer.json()["metadata"].get("generation")) == (200, 1), answer.text
+    finally:
+        http.delete(path).raise_for_status()
 
 
 def test_what_is_tuned_by_itself_is_owned_by_itself(http: httpx.Client, name: str) -> None:
@@ -136,7 +152,7 @@ def until_applied(http: httpx.Client, what: Manifest, status: int) -> dict[str, 
 
 def owned(body: dict[str, Any]) -> dict[str, Any]:
     [entry] = [m for m in body["metadata"]["managedFields"] if m["manager"] == "gitops"]
-    found: dict[str, Any] = entry["fieldsV1"]["f:spec"]["f:sources"]['k:{"name":"docs"}']["f:source"]
+    found: dict[str, Any] = entry["fieldsV1"]["f:spec"]["f:embedding"]["f:model"]
     return found
 
 
@@ -144,15 +160,15 @@ def test_objects_of_the_definition_before_keep_their_owner_and_can_be_changed(
     http: httpx.Client, upgraded: tuple[str, Any]
 ) -> None:
     group, upgrade = upgraded
-    before = until_applied(http, manifest(spec(sources=sources(git=GIT)), group), 201)
-    assert owned(before)["f:git"]
+    before = until_applied(http, manifest(spec(embedding=embedding(**BUCKET)), group), 201)
+    assert owned(before)["f:uri"] == {}
     upgrade()
-    changed = manifest(spec(sources=sources(git=GIT | {"revision": "next"})), group)
+    changed = manifest(spec(embedding=embedding(**(BUCKET | {"uri": "s3://models/next"}))), group)
     end = time.monotonic() + 30
     while owned(after := until_applied(http, changed, 200)) != {}:
         assert time.monotonic() < end, "the new definition is not used"
         changed["spec"]["activeDeadlineSeconds"] = 60 + int(end - time.monotonic())
         time.sleep(0.5)
-    assert after["spec"]["sources"][0]["source"]["git"]["revision"] == "next"
-    moved = until_applied(http, manifest(spec(sources=sources(path="file:///data")), group), 200)
-    assert moved["spec"]["sources"][0]["source"] == {"path": "file:///data"}
+    assert after["spec"]["embedding"]["model"]["uri"] == "s3://models/next"
+    moved = until_applied(http, manifest(spec(), group), 200)
+    assert moved["spec"]["embedding"]["model"] == BASES["RAGIndex"]["spec"]["embedding"]["model"]

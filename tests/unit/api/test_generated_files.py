@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -40,6 +42,23 @@ def test_chart_and_package_have_one_version() -> None:
 def test_every_field_has_a_description(kind: Kind) -> None:
     silent = [f.path for f in fields_of(schema_of(kind)) if not f.description and f.path not in KUBERNETES_OWN]
     assert silent == []
+
+
+def owned_whole(node: Any, inside: bool = False) -> Iterator[Any]:
+    """Yield the schemas below blocks that server-side apply owns as one value."""
+    if isinstance(node, dict):
+        if inside:
+            yield node
+        whole = inside or node.get("x-kubernetes-map-type") == "atomic"
+        for child in node.values():
+            yield from owned_whole(child, whole)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_no_block_of_a_spec_that_is_owned_whole_has_defaults(kind: Kind) -> None:
+    # The same manifest would conflict with whoever created the object: the block as written is not the block with its defaults.
+    spec = schema_of(kind)["properties"]["spec"]
+    assert [node for node in owned_whole(spec) if "default" in node] == []
 
 
 def test_reference_names_every_rule_once_per_place() -> None:
