@@ -295,7 +295,7 @@ _VALUES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(_VALUES, min_size=1, max_size=20), st.integers(1, 7))
 def test_a_column_is_the_same_however_its_file_is_cut(values: list[object], rows: int) -> None:
     data = b"\n".join(json.dumps({"text": "x", "m": value}).encode() for value in values)
