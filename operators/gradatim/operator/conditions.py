@@ -55,6 +55,9 @@ def is_true(conditions: Sequence[Condition], kind: ConditionType) -> bool:
     return found is not None and found.status == "True"
 
 
+SHORT_LIMIT = 253  # characters of a text for a printer column
+
+
 def clipped(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """Return `text` cut to `limit` characters, with an ellipsis when cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

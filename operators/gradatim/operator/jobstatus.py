@@ -13,7 +13,7 @@ from gradatim.api.meta import Condition, State
 from gradatim.api.reasons import ConditionType, Reason
 from gradatim.api.run import RunResult
 from gradatim.api.runstatus import Attempt, Outcome, Progress, ReasonCounts, RunStatus, ValidationSummary
-from gradatim.operator.conditions import Verdict, find
+from gradatim.operator.conditions import SHORT_LIMIT, Verdict, clipped, find
 from gradatim.operator.runs.attempts import GOOD
 from gradatim.operator.runs.lifecycle import Decision
 from gradatim.operator.runs.triggers import ASKED
@@ -182,7 +182,8 @@ def text(progress: Progress | None, run: RunStatus | None) -> str | None:
     if run is None:
         return None
     if not run.done:
-        return f"{progress.stage} {progress.percent}%" if progress is not None else _waiting(run.attempts)
+        said = f"{progress.stage} {progress.percent}%" if progress is not None else _waiting(run.attempts)
+        return None if said is None else clipped(said, SHORT_LIMIT)
     if run.succeeded:
         last = run.attempts[-1].outcome if run.attempts else Outcome.SUCCEEDED
         return last.value if last in GOOD else "Done"

@@ -13,7 +13,7 @@ from gradatim.api.run import IndexOutput, RunResult
 from gradatim.api.runstatus import Metrics, RunStatus, StoreIdentity
 from gradatim.operator import jobstatus
 from gradatim.operator.clock import rfc3339, since
-from gradatim.operator.conditions import Verdict, clipped, find, merged, trouble
+from gradatim.operator.conditions import SHORT_LIMIT, Verdict, clipped, find, merged, trouble
 from gradatim.operator.dataset.status import sources_verdict
 from gradatim.operator.jobstatus import Facts
 from gradatim.operator.ragindex import current, restoring
@@ -158,7 +158,7 @@ def _quality(metrics: Metrics) -> str | None:
     for name in MAIN_METRICS:
         found = next((m for m in metrics if m.name == name), None)
         if found is not None:
-            return f"{name} {found.value:.3f}"
+            return clipped(f"{name} {found.value:.3f}", SHORT_LIMIT)
     return None
 
 
