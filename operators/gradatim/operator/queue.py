@@ -24,6 +24,7 @@ class Lane(IntEnum):
     RESYNC = 2
 
 
+OTHERS_IN_A_ROW = 20  # then a resync's turn comes: polls of many Runs alone may fill the lane of events for ever
 RUNS_IN_A_ROW = 3  # then an event's turn comes: a Run's news must not keep a user's change waiting for ever
 
 
@@ -94,6 +95,7 @@ class WorkQueue:
         self._ready = asyncio.Event()
         self._closed = False
         self._runs_in_a_row = 0
+        self._others_in_a_row = 0
 
     def add(self, key: Key, lane: Lane = Lane.EVENT) -> None:
         """Ask for a look at `key`. A key already waiting moves to the better lane; one in work is looked at again."""
@@ -149,6 +151,10 @@ class WorkQueue:
 
     def _next_lane(self) -> Lane:
         first, *others = (lane for lane in Lane if self._lanes[lane].by_namespace)
+        if first is Lane.RESYNC or (Lane.RESYNC in others and self._others_in_a_row >= OTHERS_IN_A_ROW):
+            self._others_in_a_row = 0
+            return Lane.RESYNC
+        self._others_in_a_row += 1
         if first is Lane.RUN and self._runs_in_a_row < RUNS_IN_A_ROW:
             self._runs_in_a_row += 1
             return first

@@ -8,7 +8,7 @@ import pytest
 
 from gradatim.api.computeprofile import ConcurrencyLimit
 from gradatim.operator.dependents import Dependents
-from gradatim.operator.queue import Backoff, Key, Lane, WorkQueue
+from gradatim.operator.queue import OTHERS_IN_A_ROW, Backoff, Key, Lane, WorkQueue
 from gradatim.operator.slots import Slots
 
 
@@ -257,3 +257,17 @@ def test_dependents_follow_what_each_pass_reads() -> None:
     assert (found.readers(profile), found.readers(data)) == ([ONE], [TWO])
     found.update(TWO, ())
     assert found.readers(data) == []
+
+
+async def test_events_without_end_leave_a_turn_to_the_resync() -> None:
+    queue = WorkQueue()
+    queue.add(ONE, Lane.RESYNC)
+    for number in range(100, 110):
+        queue.add(key(str(number)))
+    found: list[Key] = []
+    while ONE not in found and len(found) < 100:  # each asks for its next poll at once
+        found.append(await queue.take())
+        queue.done(found[-1])
+        if found[-1] != ONE:
+            queue.add(found[-1])
+    assert len(found) == OTHERS_IN_A_ROW + 1
